@@ -1,0 +1,137 @@
+/* mtl_compile_file: the phases in order. */
+#include <string.h>
+
+#include "base/file.h"
+#include "compiler/explain.h"
+#include "compiler/legalize.h"
+#include "compiler/lower.h"
+#include "mtlc/compiler.h"
+#include "onnx/onnx.h"
+#include "passes/passes.h"
+
+typedef struct compilation {
+    const mtl_compile_options *options;
+    base_arena *arena;
+    base_diag *diag;
+    onnx_model model;
+    size_t passes_done;
+} compilation;
+
+const char *mtl_compiler_version(void)
+{
+    return MTL_VERSION;
+}
+
+static void report(const compilation *work, const char *phase, double share)
+{
+    if (work->options->progress != NULL) {
+        work->options->progress(work->options->progress_context, phase, share);
+    }
+}
+
+static mtl_status print_graph(const compilation *work, ir_graph *graph)
+{
+    if (ir_print(graph, work->options->print_ir) != MTL_OK || fflush(work->options->print_ir) != 0) {
+        return base_fail(work->diag, MTL_IO, "cannot print the graph");
+    }
+    return MTL_OK;
+}
+
+static mtl_status after_pass(void *context, const char *pass, ir_graph *graph)
+{
+    compilation *work = context;
+    report(work, pass, 0.2 + 0.5 * (double)++work->passes_done / (double)passes_count);
+#ifndef NDEBUG
+    BASE_TRY(ir_verify(graph, work->diag));
+#endif
+    if (work->options->print_ir != NULL && work->options->print_ir_after != NULL &&
+        strcmp(work->options->print_ir_after, pass) == 0) {
+        return print_graph(work, graph);
+    }
+    return MTL_OK;
+}
+
+static mtl_status optimise(compilation *work)
+{
+    ir_graph *graph = work->model.graph;
+    graph->fold_byte_budget = work->options->fold_byte_budget;
+    BASE_TRY(passes_run(graph, work->diag, after_pass, work));
+    if (work->options->print_ir != NULL && work->options->print_ir_after == NULL) {
+        BASE_TRY(print_graph(work, graph));
+    }
+    BASE_TRY(compiler_legalize(graph, work->diag));
+    BASE_TRY(passes_fold_constants(graph, work->diag));
+    BASE_TRY(passes_remove_dead(graph, work->diag));
+    return ir_infer_rates(graph, work->diag);
+}
+
+static mtl_status write_plan(const char *path, const compiler_lowered *lowered, mtl_error *error)
+{
+    base_diag diag = {.error = error};
+    base_output *output;
+    BASE_TRY(base_output_open(path, &diag, &output));
+    mtl_status status = base_output_write(output, lowered->plan, lowered->plan_size);
+    if (status != MTL_OK) {
+        base_output_discard(output);
+        return status;
+    }
+    return base_output_commit(output);
+}
+
+static mtl_status compile(compilation *work, const char *model_path, const char *plan_path)
+{
+    const ir_graph *graph = work->model.graph;
+    compiler_provenance provenance = {.producer = work->model.producer,
+                                      .compiler = "mtlc " MTL_VERSION,
+                                      .source_hash = {work->model.hash[0], work->model.hash[1]}};
+    compiler_lowered lowered;
+    plan_view view;
+    report(work, "optimise", 0.2);
+    BASE_TRY(optimise(work));
+    report(work, "lower", 0.7);
+    BASE_TRY(compiler_lower(graph, &provenance, work->arena, work->diag, &lowered));
+    BASE_TRY(plan_check(lowered.plan, lowered.plan_size, true, work->diag, &view));
+    if (work->options->explain != NULL) {
+        BASE_TRY(compiler_explain(graph, &lowered, &view, model_path, work->arena, work->diag,
+                                  work->options->explain));
+    }
+    report(work, "write", 0.9);
+    if (plan_path != NULL) {
+        BASE_TRY(write_plan(plan_path, &lowered, work->diag->error));
+    }
+    report(work, "done", 1.0);
+    return MTL_OK;
+}
+
+mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const mtl_compile_options *given,
+                            mtl_error *error)
+{
+    base_diag diag = {.error = error, .file = model_path};
+    mtl_compile_options options = {0};
+    if (model_path == NULL || (given != NULL && given->struct_size != sizeof options)) {
+        diag.file = NULL;
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_compile_file: %s",
+                         model_path == NULL ? "no model path" : "struct_size of the options is not this version's");
+    }
+    if (given != NULL) {
+        options = *given;
+    }
+    if (options.print_ir_after != NULL && passes_find(options.print_ir_after) == NULL) {
+        diag.file = NULL;
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "there is no pass '%s'", options.print_ir_after);
+    }
+    base_arena arena = {0};
+    compilation work = {.options = &options, .arena = &arena, .diag = &diag};
+    onnx_options import = {.dims = options.dims,
+                           .dim_count = options.dim_count,
+                           .batch_axis0 = options.batch_axis0 != 0,
+                           .allow_f32 = options.allow_f32 != 0};
+    report(&work, "read", 0.0);
+    mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
+    if (status == MTL_OK) {
+        status = compile(&work, model_path, plan_path);
+        onnx_close(&work.model);
+    }
+    base_arena_free(&arena);
+    return status;
+}

@@ -1,0 +1,110 @@
+#include "compiler/explain.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { NAME_WIDTH = 44, OP_WIDTH = 20 };
+
+/* Where the work of each source node is done: the first node of ours that lists it. */
+static mtl_status find_workers(const ir_graph *graph, base_arena *arena, base_diag *diag, ir_node **workers)
+{
+    *workers = BASE_NEW_ARRAY(arena, ir_node, graph->source_count);
+    BASE_TRY_MEMORY(*workers, diag);
+    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
+        const ir_node_info *info = ir_node_of(graph, node);
+        for (uint32_t i = 0; i < info->source_count; i++) {
+            if ((*workers)[info->sources[i]] == 0) {
+                (*workers)[info->sources[i]] = node;
+            }
+        }
+    }
+    return MTL_OK;
+}
+
+static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,
+                        const ir_node *workers, FILE *out)
+{
+    fprintf(out, "%-*s %-*s %s\n", NAME_WIDTH, "node", OP_WIDTH, "operator", "became");
+    for (uint32_t i = 0; i < graph->source_count; i++) {
+        const ir_source *source = &graph->sources[i];
+        fprintf(out, "%-*s %-*s ", NAME_WIDTH, source->name, OP_WIDTH, source->op);
+        uint32_t step = workers[i] != 0 ? lowered->node_step[workers[i]] : COMPILER_NO_STEP;
+        if (step != COMPILER_NO_STEP) {
+            const plan_step *record = &view->steps[step];
+            const char *function = plan_function_name(record->op, record->function);
+            fprintf(out, "step %" PRIu32 ": %s%s%s\n", step, plan_op_name(record->op),
+                    function[0] != '\0' ? " " : "", function);
+        } else if (workers[i] != 0) {
+            fprintf(out, "free: the same numbers under another shape\n");
+        } else {
+            fprintf(out, "%s\n", source->fate != NULL ? source->fate : "shape arithmetic, known at compile time");
+        }
+    }
+}
+
+static void print_shape(const plan_view *view, const plan_tensor *tensor, FILE *out)
+{
+    char text[256] = "[";
+    size_t used = 1;
+    for (unsigned axis = 0; axis < tensor->rank && used < sizeof text - 48; axis++) {
+        mtl_dim dim = plan_dims(view, tensor)[axis];
+        const char *comma = axis > 0 ? ", " : "";
+        if (dim.per_row == 0) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%" PRId64, comma, dim.fixed);
+        } else if (dim.per_row == 1) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%srows", comma);
+        } else {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%" PRId64 "*rows", comma, dim.per_row);
+        }
+    }
+    snprintf(text + used, sizeof text - used, "]");
+    fprintf(out, "%-22s", text);
+}
+
+static void print_steps(const plan_view *view, FILE *out)
+{
+    plan_cost total = {0};
+    fprintf(out, "%4s %-8s %-22s %-22s %12s %12s  %s\n", "step", "program", "operation", "result", "FLOPs/row",
+            "bytes/row", "does the work of");
+    for (size_t i = 0; i < view->step_count; i++) {
+        const plan_step *step = &view->steps[i];
+        const char *function = plan_function_name(step->op, step->function);
+        plan_cost cost = plan_step_cost(view, step);
+        char operation[64];
+        snprintf(operation, sizeof operation, "%s%s%s", plan_op_name(step->op), function[0] != '\0' ? " " : "",
+                 function);
+        fprintf(out, "%4zu %-8s %-22s ", i, i < view->meta->request_step_count ? "request" : "row", operation);
+        print_shape(view, plan_result(view, step), out);
+        fprintf(out, " %12" PRIu64 " %12" PRIu64 "  %s\n", cost.flops_per_row, cost.bytes_per_row,
+                plan_string(view, step->label));
+        total.flops_fixed += cost.flops_fixed;
+        total.flops_per_row += cost.flops_per_row;
+        total.bytes_fixed += cost.bytes_fixed;
+        total.bytes_per_row += cost.bytes_per_row;
+    }
+    fprintf(out, "\nFLOPs: %" PRIu64 " + %" PRIu64 " x rows\n", total.flops_fixed, total.flops_per_row);
+    fprintf(out, "constants: %zu bytes\n", view->const_bytes);
+    fprintf(out, "workspace: %" PRIu64 " bytes + threads x tile rows x %" PRIu64 " bytes\n",
+            view->meta->request_bytes, view->meta->row_bytes);
+}
+
+mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,
+                            const char *model_path, base_arena *arena, base_diag *diag, FILE *out)
+{
+    ir_node *workers;
+    BASE_TRY(find_workers(graph, arena, diag, &workers));
+    fprintf(out, "%s (%s): %" PRIu32 " nodes became %zu steps, a plan of %zu bytes\n\n", model_path,
+            plan_string(view, view->meta->producer), graph->source_count, view->step_count, lowered->plan_size);
+    print_nodes(graph, lowered, view, workers, out);
+    fputc('\n', out);
+    print_steps(view, out);
+    if (lowered->whole_batch != 0) {
+        fprintf(out, "whole batch: '%s' mixes candidates, so the plan runs all rows at once and its workspace grows "
+                     "with them\n",
+                ir_info(graph, lowered->whole_batch)->name);
+    }
+    for (uint32_t i = 0; i < graph->note_count; i++) {
+        fprintf(out, "note: %s\n", graph->notes[i]);
+    }
+    return ferror(out) ? base_fail(diag, MTL_IO, "cannot write the explanation") : MTL_OK;
+}

@@ -1,0 +1,115 @@
+#include "compiler/legalize.h"
+
+static bool axes_adjacent(const ir_attr *axes)
+{
+    for (size_t i = 1; i < axes->count; i++) {
+        if (axes->ints[i] != axes->ints[i - 1] + 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Kept axes first, in order, then the reduced ones: the reduction is then over the last axes. */
+static mtl_status gather_reduced_axes(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    ir_node_info old = *ir_node_of(graph, node);
+    const ir_attr *axes = ir_find_attr(&old, IR_ATTR_axes);
+    if (axes == NULL || axes_adjacent(axes)) {
+        return MTL_OK;
+    }
+    ir_type result = *ir_type_of(graph, old.outputs[0]);
+    int32_t rank = ir_type_of(graph, old.inputs[0])->rank;
+    int64_t perm[MTL_MAX_RANK], last[MTL_MAX_RANK];
+    size_t kept = 0, reduced = 0;
+    for (int32_t axis = 0; axis < rank; axis++) {
+        bool is_reduced = false;
+        for (size_t i = 0; i < axes->count; i++) {
+            is_reduced |= axes->ints[i] == axis;
+        }
+        if (is_reduced) {
+            perm[(size_t)rank - axes->count + reduced++] = axis;
+        } else {
+            perm[kept++] = axis;
+        }
+    }
+    for (size_t i = 0; i < axes->count; i++) {
+        last[i] = (int64_t)((size_t)rank - axes->count + i);
+    }
+    ir_value moved, sum, shaped;
+    BASE_TRY(ir_insert(graph, node, IR_OP_transpose, NULL, &old.inputs[0], 1,
+                       (ir_attr[]){IR_INTS(perm, perm, rank)}, 1, diag, &moved));
+    BASE_TRY(ir_insert(graph, node, old.op, NULL, &moved, 1,
+                       (ir_attr[]){IR_INTS(axes, last, axes->count), IR_INT(keepdims, 0)}, 2, diag, &sum));
+    BASE_TRY(ir_take_sources(graph, ir_info(graph, sum)->node, node, diag));
+    BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &sum, 1, NULL, 0, &result, diag, &shaped));
+    ir_replace(graph, old.outputs[0], shaped);
+    ir_remove(graph, node);
+    return MTL_OK;
+}
+
+/* ONNX MatMul takes vectors on either side (as NumPy does); a plan's matmul takes matrices only. */
+static mtl_status widen_vectors(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    ir_node_info old = *ir_node_of(graph, node);
+    ir_type result = *ir_type_of(graph, old.outputs[0]);
+    ir_value operands[2] = {old.inputs[0], old.inputs[1]}, product, shaped;
+    bool any = false;
+    for (int side = 0; side < 2; side++) {
+        ir_type type = *ir_type_of(graph, operands[side]);
+        if (type.rank != 1) {
+            continue;
+        }
+        any = true;
+        ir_dim extent = type.dim[0];
+        type.rank = 2;
+        type.dim[side] = ir_dim_const(1);
+        type.dim[1 - side] = extent;
+        BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &operands[side], 1, NULL, 0, &type, diag,
+                                 &operands[side]));
+    }
+    if (!any) {
+        return MTL_OK;
+    }
+    BASE_TRY(ir_insert(graph, node, IR_OP_matmul, NULL, operands, 2, NULL, 0, diag, &product));
+    BASE_TRY(ir_take_sources(graph, ir_info(graph, product)->node, node, diag));
+    BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &product, 1, NULL, 0, &result, diag, &shaped));
+    ir_replace(graph, old.outputs[0], shaped);
+    ir_remove(graph, node);
+    return MTL_OK;
+}
+
+static mtl_status match_exponent(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    ir_node_info old = *ir_node_of(graph, node);
+    mtl_dtype base = ir_type_of(graph, old.inputs[0])->dtype;
+    if (ir_type_of(graph, old.inputs[1])->dtype == base) {
+        return MTL_OK;
+    }
+    ir_value operands[2] = {old.inputs[0], 0}, power;
+    BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &old.inputs[1], 1, (ir_attr[]){IR_DTYPE(to, base)}, 1, diag,
+                       &operands[1]));
+    BASE_TRY(ir_insert(graph, node, IR_OP_pow, NULL, operands, 2, NULL, 0, diag, &power));
+    BASE_TRY(ir_take_sources(graph, ir_info(graph, power)->node, node, diag));
+    ir_replace(graph, old.outputs[0], power);
+    ir_remove(graph, node);
+    return MTL_OK;
+}
+
+mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
+{
+    for (ir_node node = graph->first_node, next; node != 0; node = next) {
+        next = ir_node_of(graph, node)->next;
+        switch (ir_node_of(graph, node)->op) {
+        case IR_OP_reduce_sum:
+        case IR_OP_reduce_mean:
+        case IR_OP_reduce_max:
+        case IR_OP_reduce_min:
+        case IR_OP_reduce_prod: BASE_TRY(gather_reduced_axes(graph, node, diag)); break;
+        case IR_OP_matmul: BASE_TRY(widen_vectors(graph, node, diag)); break;
+        case IR_OP_pow: BASE_TRY(match_exponent(graph, node, diag)); break;
+        default: break;
+        }
+    }
+    return MTL_OK;
+}

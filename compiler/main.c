@@ -1,0 +1,164 @@
+/* The program `mtlc`: options in, one call, one line when it fails. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler/evaluate.h"
+#include "mtlc/compiler.h"
+#include "passes/passes.h"
+#include "tool/args.h"
+#include "tool/terminal.h"
+
+enum { MOST_DIMS = 64 };
+
+enum {
+    OPTION_OUTPUT,
+    OPTION_EXPLAIN,
+    OPTION_PRINT_IR,
+    OPTION_HEADING_SHAPES,
+    OPTION_DIM,
+    OPTION_BATCH_AXIS0,
+    OPTION_ALLOW_F32,
+    OPTION_HEADING_MORE,
+    OPTION_FOLD_LIMIT,
+    OPTION_EVALUATE,
+    OPTION_OUTPUTS,
+    OPTION_LIST_PASSES,
+};
+
+static const tool_option options[] = {
+    [OPTION_OUTPUT] = {"output", 'o', "PLAN", "write the plan here; without it the model is only checked"},
+    [OPTION_EXPLAIN] = {"explain", 0, NULL,
+                        "print what became of every node, FLOPs, bytes and the workspace\nformula on standard output"},
+    [OPTION_PRINT_IR] = {"print-ir", 0, "[=after-PASS]",
+                         "print the graph as text on standard output, after the last\npass or after PASS"},
+    [OPTION_HEADING_SHAPES] = {NULL, 0, NULL, "Shapes and types:"},
+    [OPTION_DIM] = {"dim", 0, "NAME=NUMBER",
+                    "fix the symbolic dim NAME (INPUT:AXIS=NUMBER for one without a\nname); NAME=row makes NAME the "
+                    "candidates where first axes differ"},
+    [OPTION_BATCH_AXIS0] = {"batch-axis0", 0, NULL, "the fixed first axes of the inputs are the candidates"},
+    [OPTION_ALLOW_F32] = {"allow-f32", 0, NULL, "compute a float64 graph in float32"},
+    [OPTION_HEADING_MORE] = {NULL, 0, NULL, "Limits and checks:"},
+    [OPTION_FOLD_LIMIT] = {"fold-limit", 0, "BYTES", "largest constant that folding may create (default 268435456)"},
+    [OPTION_EVALUATE] = {"evaluate", 0, "IN.npz",
+                         "compute the model's outputs in float64 by the reference evaluator,\nwithout passes or plan, "
+                         "into the file of --outputs"},
+    [OPTION_OUTPUTS] = {"outputs", 0, "OUT.npz", "where --evaluate writes"},
+    [OPTION_LIST_PASSES] = {"list-passes", 0, NULL, "print the passes in order"},
+};
+
+typedef struct command_line {
+    const char *model, *plan, *evaluate, *outputs;
+    const char *dims[MOST_DIMS];
+    mtl_compile_options compile;
+} command_line;
+
+static int print_passes(void)
+{
+    for (size_t i = 0; i < passes_count; i++) {
+        printf("%-20s %s\n", passes_list[i].name, passes_list[i].summary);
+    }
+    return TOOL_ARGS_DONE;
+}
+
+/* Applies one option; a TOOL_ARGS_ code when it ends the program, else 0. */
+static int apply(tool_args *args, int option, const char *value, command_line *command)
+{
+    mtl_compile_options *compile = &command->compile;
+    long long number;
+    switch (option) {
+    case TOOL_ARGS_POSITIONAL:
+        if (command->model != NULL) {
+            return tool_args_fail(args, "one model at a time: '%s' and '%s'", command->model, value);
+        }
+        command->model = value;
+        return 0;
+    case OPTION_OUTPUT: command->plan = value; return 0;
+    case OPTION_EXPLAIN: compile->explain = stdout; return 0;
+    case OPTION_PRINT_IR:
+        compile->print_ir = stdout;
+        if (value != NULL && strncmp(value, "after-", 6) != 0) {
+            return tool_args_fail(args, "--print-ir=%s: expected after-PASS", value);
+        }
+        compile->print_ir_after = value != NULL ? value + 6 : NULL;
+        return 0;
+    case OPTION_DIM:
+        if (compile->dim_count == MOST_DIMS) {
+            return tool_args_fail(args, "more than %d --dim", MOST_DIMS);
+        }
+        command->dims[compile->dim_count++] = value;
+        return 0;
+    case OPTION_BATCH_AXIS0: compile->batch_axis0 = 1; return 0;
+    case OPTION_ALLOW_F32: compile->allow_f32 = 1; return 0;
+    case OPTION_FOLD_LIMIT:
+        if (!tool_parse_number(value, 1, INT64_MAX, &number)) {
+            return tool_args_fail(args, "--fold-limit %s: expected a number of bytes", value);
+        }
+        compile->fold_byte_budget = (size_t)number;
+        return 0;
+    case OPTION_EVALUATE: command->evaluate = value; return 0;
+    case OPTION_OUTPUTS: command->outputs = value; return 0;
+    case OPTION_LIST_PASSES: return print_passes();
+    default: return option;
+    }
+}
+
+static int parse(tool_args *args, command_line *command)
+{
+    const char *value;
+    for (int option; (option = tool_args_next(args, &value)) != TOOL_ARGS_END;) {
+        int code = apply(args, option, value, command);
+        if (code != 0) {
+            return code;
+        }
+    }
+    if (command->model == NULL) {
+        return tool_args_fail(args, "no model");
+    }
+    if ((command->evaluate == NULL) != (command->outputs == NULL)) {
+        return tool_args_fail(args, "--evaluate and --outputs go together");
+    }
+    return 0;
+}
+
+static int fail(const char *message)
+{
+    fprintf(stderr, "mtlc: %s\n", message);
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    tool_args args = {.program = "mtlc",
+                      .version = mtl_compiler_version(),
+                      .usage = "MODEL.onnx -o PLAN [OPTIONS]",
+                      .summary = "Compiles a multi-task ranker into a plan for libmtlrt.",
+                      .options = options,
+                      .option_count = sizeof options / sizeof options[0],
+                      .argv = argv,
+                      .argc = argc,
+                      .at = 1};
+    command_line command = {.compile = {.struct_size = sizeof command.compile}};
+    command.compile.dims = command.dims;
+    int code = parse(&args, &command);
+    if (code != 0) {
+        return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
+    tool_progress progress = {0};
+    mtl_error error = {0};
+    mtl_status status;
+    if (command.evaluate != NULL) {
+        status = compiler_evaluate(command.model, command.evaluate, command.outputs, &command.compile, &error);
+    } else {
+        command.compile.progress = tool_progress_show;
+        command.compile.progress_context = &progress;
+        status = mtl_compile_file(command.model, command.plan, &command.compile, &error);
+        tool_progress_end(&progress);
+    }
+    if (status != MTL_OK) {
+        return fail(error.message);
+    }
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : fail("cannot write to standard output");
+}

@@ -1,0 +1,248 @@
+/* The order of the steps, which values are views of others, and where each one lies. */
+#include "compiler/lowering.h"
+#include "compiler/memory.h"
+
+bool compiler_rows_lead(const ir_type *type)
+{
+    for (int32_t axis = 0; axis < type->rank && type->dim[axis].k[IR_SYMBOL_ROWS] == 0; axis++) {
+        bool rows_follow = false;
+        for (int32_t later = axis + 1; later < type->rank; later++) {
+            rows_follow |= type->dim[later].k[IR_SYMBOL_ROWS] != 0;
+        }
+        if (rows_follow && !ir_dim_is(type->dim[axis], 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_computed(const compiler_lowering *lowering, ir_value value)
+{
+    return ir_info(lowering->graph, value)->kind == IR_VALUE_NODE;
+}
+
+bool compiler_is_view(const compiler_lowering *lowering, ir_node node)
+{
+    const ir_node_info *info = ir_node_of(lowering->graph, node);
+    return (info->op == IR_OP_reshape || info->op == IR_OP_identity) &&
+           lowering->root[info->outputs[0]] != info->outputs[0];
+}
+
+/* What a plan can hold: extents that are fixed or a multiple of the candidates, the candidates on one axis. */
+static mtl_status check_type(const compiler_lowering *lowering, ir_value value)
+{
+    const ir_graph *graph = lowering->graph;
+    const ir_value_info *info = ir_info(graph, value);
+    int row_axes = 0;
+    for (int32_t axis = 0; axis < info->type.rank; axis++) {
+        ir_dim dim = info->type.dim[axis];
+        for (int symbol = 0; symbol < graph->symbols.count; symbol++) {
+            if (symbol != IR_SYMBOL_ROWS && dim.k[symbol] != 0) {
+                return base_fail(lowering->diag, MTL_UNSUPPORTED, "'%s': symbolic dim '%s' must be fixed (--dim %s=NUMBER)",
+                                 info->name, graph->symbols.name[symbol], graph->symbols.name[symbol]);
+            }
+        }
+        if (dim.k[IR_SYMBOL_ROWS] == 0) {
+            continue;
+        }
+        row_axes++;
+        if (row_axes > 1 || dim.c != 0 || dim.k[IR_SYMBOL_ROWS] < 0) {
+            char *text = ir_dim_text(dim, &graph->symbols, lowering->arena);
+            return ir_fail(graph, info->node, lowering->diag, MTL_UNSUPPORTED,
+                           "result '%s' has extent %s on axis %d; plans hold values with one axis that is a multiple "
+                           "of the candidates",
+                           info->name, text != NULL ? text : "?", (int)axis);
+        }
+    }
+    return MTL_OK;
+}
+
+/* Reshape is free unless it would scatter a tile of the caller's own memory. */
+static mtl_status find_views(compiler_lowering *lowering)
+{
+    const ir_graph *graph = lowering->graph;
+    for (ir_value value = 1; value < graph->value_count; value++) {
+        lowering->root[value] = value;
+    }
+    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
+        const ir_node_info *info = ir_node_of(graph, node);
+        for (uint32_t i = 0; i < info->output_count; i++) {
+            if (info->outputs[i] != 0) {
+                BASE_TRY(check_type(lowering, info->outputs[i]));
+            }
+        }
+        if (info->op != IR_OP_reshape && info->op != IR_OP_identity) {
+            continue;
+        }
+        ir_value root = lowering->root[info->inputs[0]];
+        if (ir_info(graph, root)->kind != IR_VALUE_INPUT || compiler_rows_lead(ir_type_of(graph, info->outputs[0]))) {
+            lowering->root[info->outputs[0]] = root;
+        }
+    }
+    return MTL_OK;
+}
+
+/* An output whose value is computed straight into the caller's memory: the first output of a group of views that all
+ * keep the candidates in front. The other outputs are copied. */
+static void place_outputs(compiler_lowering *lowering, const bool *scattered)
+{
+    const ir_graph *graph = lowering->graph;
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        ir_value root = lowering->root[graph->outputs[i].value];
+        if (is_computed(lowering, root) && !scattered[root] && lowering->slots[root].storage == 0) {
+            lowering->slots[root] = (compiler_slot){.storage = PLAN_STORAGE_OUTPUT, .index = i};
+            lowering->direct[i] = 1;
+        }
+    }
+}
+
+static mtl_status place_callers_memory(compiler_lowering *lowering)
+{
+    const ir_graph *graph = lowering->graph;
+    bool *scattered = BASE_NEW_ARRAY(lowering->arena, bool, graph->value_count);
+    BASE_TRY_MEMORY(scattered, lowering->diag);
+    for (ir_value value = 1; value < graph->value_count; value++) {
+        if (!compiler_rows_lead(ir_type_of(graph, value))) {
+            scattered[lowering->root[value]] = true;
+        }
+    }
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        lowering->slots[graph->inputs[i]] = (compiler_slot){.storage = PLAN_STORAGE_INPUT, .index = i};
+    }
+    place_outputs(lowering, scattered);
+    return MTL_OK;
+}
+
+static bool runs_per_row(const compiler_lowering *lowering, ir_value value)
+{
+    ir_rate_kind kind = ir_info(lowering->graph, value)->rate.kind;
+    return kind == IR_RATE_ROW || kind == IR_RATE_BATCH;
+}
+
+static void add_items(compiler_lowering *lowering, bool row)
+{
+    const ir_graph *graph = lowering->graph;
+    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
+        ir_value result = ir_node_of(graph, node)->outputs[0];
+        if (runs_per_row(lowering, result) == row && !compiler_is_view(lowering, node)) {
+            lowering->items[lowering->item_count++] = (compiler_item){.node = node, .output = -1, .row = row};
+        }
+    }
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        if (runs_per_row(lowering, graph->outputs[i].value) == row && !lowering->direct[i]) {
+            lowering->items[lowering->item_count++] = (compiler_item){.output = (int32_t)i, .row = row};
+        }
+    }
+}
+
+typedef struct lifetime {
+    uint32_t first, last;
+} lifetime;
+
+static void note_read(const compiler_lowering *lowering, lifetime *lifetimes, ir_value value, uint32_t step)
+{
+    if (value == 0) {
+        return;
+    }
+    ir_value root = lowering->root[value];
+    bool crosses = step >= lowering->request_count && !runs_per_row(lowering, root);
+    lifetimes[root].last = crosses ? UINT32_MAX : step; /* request values stay for every tile */
+}
+
+static uint64_t bytes_of(const ir_type *type, bool *overflow)
+{
+    uint64_t bytes = mtl_dtype_size(type->dtype);
+    for (int32_t axis = 0; axis < type->rank; axis++) {
+        uint64_t extent = (uint64_t)type->dim[axis].c + (uint64_t)type->dim[axis].k[IR_SYMBOL_ROWS];
+        *overflow |= __builtin_mul_overflow(bytes, extent, &bytes);
+    }
+    *overflow |= bytes > UINT64_MAX / 4;
+    return bytes;
+}
+
+/* Places the groups of one program in one space. `unit`: sizes are rounded up to it. */
+static mtl_status place_space(compiler_lowering *lowering, const lifetime *lifetimes, bool row, uint64_t unit,
+                              uint64_t *total)
+{
+    const ir_graph *graph = lowering->graph;
+    compiler_block *blocks = BASE_NEW_ARRAY(lowering->arena, compiler_block, graph->value_count);
+    ir_value *owners = BASE_NEW_ARRAY(lowering->arena, ir_value, graph->value_count);
+    BASE_TRY_MEMORY(blocks, lowering->diag);
+    BASE_TRY_MEMORY(owners, lowering->diag);
+    size_t count = 0;
+    for (uint32_t step = 0; step < lowering->item_count; step++) {
+        const compiler_item *item = &lowering->items[step];
+        if (item->node == 0 || item->row != row) {
+            continue;
+        }
+        ir_value value = ir_node_of(graph, item->node)->outputs[0];
+        if (lowering->slots[value].storage != 0) {
+            continue;
+        }
+        bool overflow = false;
+        uint64_t bytes = bytes_of(ir_type_of(graph, value), &overflow);
+        if (overflow) {
+            return ir_fail(graph, item->node, lowering->diag, MTL_UNSUPPORTED, "result '%s' is too large",
+                           ir_info(graph, value)->name);
+        }
+        owners[count] = value;
+        blocks[count++] = (compiler_block){.size = (bytes + unit - 1) / unit * unit,
+                                           .first = lifetimes[value].first,
+                                           .last = lifetimes[value].last};
+    }
+    BASE_TRY(compiler_plan_memory(blocks, count, lowering->arena, lowering->diag, total));
+    for (size_t i = 0; i < count; i++) {
+        lowering->slots[owners[i]] = (compiler_slot){.storage = row ? PLAN_STORAGE_ROW : PLAN_STORAGE_REQUEST,
+                                                     .offset = blocks[i].offset};
+    }
+    return MTL_OK;
+}
+
+static mtl_status place_workspace(compiler_lowering *lowering)
+{
+    const ir_graph *graph = lowering->graph;
+    lifetime *lifetimes = BASE_NEW_ARRAY(lowering->arena, lifetime, graph->value_count);
+    BASE_TRY_MEMORY(lifetimes, lowering->diag);
+    for (uint32_t step = 0; step < lowering->item_count; step++) {
+        const compiler_item *item = &lowering->items[step];
+        if (item->node == 0) {
+            note_read(lowering, lifetimes, graph->outputs[item->output].value, step);
+            continue;
+        }
+        const ir_node_info *node = ir_node_of(graph, item->node);
+        lifetimes[node->outputs[0]] = (lifetime){step, step};
+        for (uint32_t i = 0; i < node->input_count; i++) {
+            note_read(lowering, lifetimes, node->inputs[i], step);
+        }
+    }
+    BASE_TRY(place_space(lowering, lifetimes, false, PLAN_ALIGNMENT, &lowering->request_bytes));
+    /* Tiles are multiples of 16 rows high, so 4 bytes a row keep every value on a 64-byte boundary. */
+    return place_space(lowering, lifetimes, true, PLAN_ALIGNMENT / 16, &lowering->row_bytes);
+}
+
+mtl_status compiler_schedule(compiler_lowering *lowering)
+{
+    const ir_graph *graph = lowering->graph;
+    lowering->root = BASE_NEW_ARRAY(lowering->arena, ir_value, graph->value_count);
+    lowering->slots = BASE_NEW_ARRAY(lowering->arena, compiler_slot, graph->value_count);
+    lowering->direct = BASE_NEW_ARRAY(lowering->arena, int32_t, graph->output_count);
+    lowering->items =
+        BASE_NEW_ARRAY(lowering->arena, compiler_item, (size_t)graph->node_count + graph->output_count);
+    BASE_TRY_MEMORY(lowering->root, lowering->diag);
+    BASE_TRY_MEMORY(lowering->slots, lowering->diag);
+    BASE_TRY_MEMORY(lowering->direct, lowering->diag);
+    BASE_TRY_MEMORY(lowering->items, lowering->diag);
+    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
+        ir_value result = ir_node_of(graph, node)->outputs[0];
+        if (ir_info(graph, result)->rate.kind == IR_RATE_BATCH && lowering->whole_batch_value == 0) {
+            lowering->whole_batch = true;
+            lowering->whole_batch_value = result;
+        }
+    }
+    BASE_TRY(find_views(lowering));
+    BASE_TRY(place_callers_memory(lowering));
+    add_items(lowering, false);
+    lowering->request_count = lowering->item_count;
+    add_items(lowering, true);
+    return place_workspace(lowering);
+}

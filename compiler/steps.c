@@ -1,0 +1,295 @@
+/* From a node to its step: one function a family of ops, one table that says which. */
+#include <string.h>
+
+#include "compiler/lowering.h"
+#include "plan/plan.h"
+
+typedef struct step_draft {
+    plan_op op;
+    unsigned function;
+    uint32_t inputs[3], output;
+    const uint32_t *many; /* instead of inputs, when there may be more of them */
+    size_t input_count;
+    int64_t attrs[2 * MTL_MAX_RANK];
+    size_t attr_count;
+} step_draft;
+
+/* The code of the function called `name` among those of a plan op, 0 when there is none. */
+static unsigned function_code(plan_op op, const char *name)
+{
+    for (unsigned code = 1; plan_function_name(op, code)[0] != '\0'; code++) {
+        if (strcmp(plan_function_name(op, code), name) == 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+/* The two parameters of a unary function, in the order in which ONNX lists them. */
+static void set_parameters(const ir_node_info *node, step_draft *draft)
+{
+    static const ir_attr_key keys[] = {IR_ATTR_alpha, IR_ATTR_beta, IR_ATTR_low, IR_ATTR_high};
+    double parameters[2] = {0, 0};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] && count < 2; i++) {
+        if (ir_find_attr(node, keys[i]) != NULL) {
+            parameters[count++] = ir_attr_float(node, keys[i]);
+        }
+    }
+    if (ir_find_attr(node, IR_ATTR_approximate) != NULL) {
+        parameters[0] = (double)ir_attr_int(node, IR_ATTR_approximate);
+    }
+    draft->attrs[0] = plan_float_attr(parameters[0]);
+    draft->attrs[1] = plan_float_attr(parameters[1]);
+    draft->attr_count = 2;
+}
+
+static mtl_status operands(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        if (node->inputs[i] == 0) {
+            draft->inputs[i] = PLAN_NONE;
+        } else {
+            BASE_TRY(compiler_tensor(lowering, node->inputs[i], &draft->inputs[i]));
+        }
+    }
+    draft->input_count = node->input_count;
+    return MTL_OK;
+}
+
+static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const char *act = ir_find_attr(node, IR_ATTR_act)->text;
+    draft->op = PLAN_OP_linear;
+    draft->function = function_code(PLAN_OP_linear, act);
+    set_parameters(node, draft);
+    BASE_TRY(compiler_tensor(lowering, node->inputs[0], &draft->inputs[0]));
+    BASE_TRY(compiler_panels_tensor(lowering, node->inputs[1], &draft->inputs[1]));
+    draft->input_count = 2;
+    if (node->input_count > 2 && node->inputs[2] != 0) {
+        BASE_TRY(compiler_padded_tensor(lowering, node->inputs[2], &draft->inputs[2]));
+        draft->input_count = 3;
+    }
+    return MTL_OK;
+}
+
+static mtl_status unary_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    draft->op = PLAN_OP_unary;
+    draft->function = function_code(PLAN_OP_unary, ir_op_table(node->op)->name);
+    set_parameters(node, draft);
+    return operands(lowering, node, draft);
+}
+
+static mtl_status binary_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const char *name = ir_op_table(node->op)->name;
+    if (node->op == IR_OP_mod && ir_attr_int(node, IR_ATTR_fmod) != 0) {
+        name = "fmod";
+    }
+    draft->op = PLAN_OP_binary;
+    draft->function = function_code(PLAN_OP_binary, name);
+    return operands(lowering, node, draft);
+}
+
+/* The plan's result has no place for kept axes of extent 1; the value's readers see them through its own record. */
+static mtl_status reduce_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const ir_attr *axes = ir_find_attr(node, IR_ATTR_axes);
+    const ir_type *type = ir_type_of(lowering->graph, node->inputs[0]);
+    int64_t first = axes->count > 0 ? axes->ints[0] : 0, end = first + (int64_t)axes->count;
+    ir_type result = {.dtype = type->dtype};
+    for (int32_t axis = 0; axis < type->rank; axis++) {
+        if (axis < first || axis >= end) {
+            result.dim[result.rank++] = type->dim[axis];
+        }
+    }
+    draft->op = PLAN_OP_reduce;
+    draft->function = function_code(PLAN_OP_reduce, ir_op_table(node->op)->name + strlen("reduce_"));
+    draft->attrs[0] = first;
+    draft->attrs[1] = end;
+    draft->attr_count = 2;
+    BASE_TRY(operands(lowering, node, draft));
+    return compiler_view_tensor(lowering, node->outputs[0], &result, &draft->output);
+}
+
+static mtl_status axis_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    draft->op = node->op == IR_OP_gather ? PLAN_OP_gather : PLAN_OP_softmax;
+    if (draft->op == PLAN_OP_softmax) {
+        draft->function = function_code(PLAN_OP_softmax, ir_op_table(node->op)->name);
+    }
+    draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
+    draft->attr_count = 1;
+    return operands(lowering, node, draft);
+}
+
+static mtl_status layer_norm_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    draft->op = PLAN_OP_layer_norm;
+    draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
+    draft->attrs[1] = plan_float_attr(ir_attr_float(node, IR_ATTR_epsilon));
+    draft->attr_count = 2;
+    return operands(lowering, node, draft);
+}
+
+static mtl_status transpose_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const ir_attr *perm = ir_find_attr(node, IR_ATTR_perm);
+    draft->op = PLAN_OP_transpose;
+    memcpy(draft->attrs, perm->ints, perm->count * sizeof perm->ints[0]);
+    draft->attr_count = perm->count;
+    return operands(lowering, node, draft);
+}
+
+static mtl_status slice_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const ir_attr *starts = ir_find_attr(node, IR_ATTR_starts), *steps = ir_find_attr(node, IR_ATTR_steps);
+    draft->op = PLAN_OP_slice;
+    for (size_t axis = 0; axis < starts->count; axis++) {
+        draft->attrs[2 * axis] = starts->ints[axis];
+        draft->attrs[2 * axis + 1] = steps->ints[axis];
+    }
+    draft->attr_count = 2 * starts->count;
+    return operands(lowering, node, draft);
+}
+
+static mtl_status concat_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    uint32_t *many = BASE_NEW_ARRAY(lowering->arena, uint32_t, node->input_count);
+    BASE_TRY_MEMORY(many, lowering->diag);
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        BASE_TRY(compiler_tensor(lowering, node->inputs[i], &many[i]));
+    }
+    draft->op = PLAN_OP_concat;
+    draft->many = many;
+    draft->input_count = node->input_count;
+    draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
+    draft->attr_count = 1;
+    return MTL_OK;
+}
+
+static mtl_status plain_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    switch (node->op) {
+    case IR_OP_matmul: draft->op = PLAN_OP_matmul; break;
+    case IR_OP_where: draft->op = PLAN_OP_where; break;
+    case IR_OP_cast: draft->op = PLAN_OP_cast; break;
+    default: draft->op = PLAN_OP_copy; break; /* a reshape that cannot be a view */
+    }
+    return operands(lowering, node, draft);
+}
+
+static mtl_status expand_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    draft->op = PLAN_OP_expand;
+    draft->input_count = 1; /* the target's shape is in the result's record */
+    return compiler_tensor(lowering, node->inputs[0], &draft->inputs[0]);
+}
+
+typedef mtl_status step_function(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft);
+
+/* NULL: a plan has no step for it. */
+static step_function *find_step(ir_op op)
+{
+    switch (op) {
+    case IR_OP_linear: return linear_step;
+    case IR_OP_reduce_sum:
+    case IR_OP_reduce_mean:
+    case IR_OP_reduce_max:
+    case IR_OP_reduce_min:
+    case IR_OP_reduce_prod: return reduce_step;
+    case IR_OP_softmax:
+    case IR_OP_log_softmax:
+    case IR_OP_gather: return axis_step;
+    case IR_OP_layer_norm: return layer_norm_step;
+    case IR_OP_transpose: return transpose_step;
+    case IR_OP_slice: return slice_step;
+    case IR_OP_concat: return concat_step;
+    case IR_OP_expand: return expand_step;
+    case IR_OP_matmul:
+    case IR_OP_where:
+    case IR_OP_cast:
+    case IR_OP_reshape:
+    case IR_OP_identity: return plain_step;
+    default: break;
+    }
+    const char *name = ir_op_table(op)->name;
+    if (function_code(PLAN_OP_unary, name) != 0) {
+        return unary_step;
+    }
+    return function_code(PLAN_OP_binary, name) != 0 ? binary_step : NULL;
+}
+
+/* Kernels compute on these; narrower integers and other floats come and go through cast. */
+static bool computes_on(mtl_dtype dtype)
+{
+    return dtype == MTL_F32 || dtype == MTL_I64 || dtype == MTL_I32 || dtype == MTL_BOOL;
+}
+
+static mtl_status check_dtypes(const compiler_lowering *lowering, ir_node id)
+{
+    const ir_node_info *node = ir_node_of(lowering->graph, id);
+    if (node->op == IR_OP_cast || node->op == IR_OP_reshape || node->op == IR_OP_identity) {
+        return MTL_OK;
+    }
+    for (uint32_t i = 0; i < node->input_count + node->output_count; i++) {
+        ir_value value = i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
+        if (value != 0 && !computes_on(ir_type_of(lowering->graph, value)->dtype)) {
+            return ir_fail(lowering->graph, id, lowering->diag, MTL_UNSUPPORTED,
+                           "'%s' is %s; only float32, int64, int32 and bool are computed on (cast it first)",
+                           ir_info(lowering->graph, value)->name,
+                           mtl_dtype_name(ir_type_of(lowering->graph, value)->dtype));
+        }
+    }
+    return MTL_OK;
+}
+
+/* The names of the source nodes that a step does the work of, for people: "/gate/Gemm, /gate/Softmax". */
+static const char *label_of(const compiler_lowering *lowering, const ir_node_info *node)
+{
+    enum { LABEL_MAX = 240 };
+    const char *label = "";
+    for (uint32_t i = 0; i < node->source_count; i++) {
+        const char *name = lowering->graph->sources[node->sources[i]].name;
+        if (strlen(label) + strlen(name) > LABEL_MAX) {
+            char *cut = base_arena_format(lowering->arena, "%s%s... (%u)", label, i > 0 ? ", " : "",
+                                          (unsigned)node->source_count);
+            return cut != NULL ? cut : label;
+        }
+        char *longer = base_arena_format(lowering->arena, "%s%s%s", label, i > 0 ? ", " : "", name);
+        if (longer == NULL) {
+            return label;
+        }
+        label = longer;
+    }
+    return label;
+}
+
+mtl_status compiler_emit_node(compiler_lowering *lowering, ir_node id)
+{
+    const ir_node_info *node = ir_node_of(lowering->graph, id);
+    step_function *make = find_step(node->op);
+    if (make == NULL && node->op != IR_OP_shape) {
+        return ir_fail(lowering->graph, id, lowering->diag, MTL_UNSUPPORTED,
+                       "%s is not supported on values that are computed at run time", ir_op_table(node->op)->name);
+    }
+    step_draft draft = {.output = PLAN_NONE};
+    BASE_TRY(check_dtypes(lowering, id));
+    if (node->op == IR_OP_shape) { /* only where the number of candidates is used as data */
+        const ir_type *type = ir_type_of(lowering->graph, node->inputs[0]);
+        draft.op = PLAN_OP_extents;
+        for (int32_t axis = 0; axis < type->rank; axis++) {
+            draft.attrs[2 * axis] = type->dim[axis].c;
+            draft.attrs[2 * axis + 1] = type->dim[axis].k[IR_SYMBOL_ROWS];
+        }
+        draft.attr_count = 2 * (size_t)type->rank;
+    } else {
+        BASE_TRY(make(lowering, node, &draft));
+    }
+    if (draft.output == PLAN_NONE) {
+        BASE_TRY(compiler_tensor(lowering, node->outputs[0], &draft.output));
+    }
+    return plan_add_step(lowering->builder, draft.op, draft.function, draft.many != NULL ? draft.many : draft.inputs,
+                         draft.input_count, draft.output, draft.attrs, draft.attr_count, label_of(lowering, node));
+}

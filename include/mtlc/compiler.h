@@ -1,0 +1,51 @@
+/* libmtlc: compiles a model into a plan. The program `mtlc` is a thin wrapper around this header. */
+#ifndef MTLC_COMPILER_H
+#define MTLC_COMPILER_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "mtlc/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mtl_compile_options {
+    size_t struct_size; /* sizeof(mtl_compile_options), for growth */
+
+    /* "NAME=NUMBER" fixes the symbolic dim NAME; "NAME=row" separates NAME from other symbolic first axes and makes
+     * it the candidates. Each text must outlive the call. */
+    const char *const *dims;
+    size_t dim_count;
+
+    int batch_axis0;         /* not 0: fixed first axes of the inputs become the candidates */
+    int allow_f32;           /* not 0: a float64 graph is computed in float32 */
+    size_t fold_byte_budget; /* largest constant that folding may create, bytes; 0: 256 MiB */
+
+    /* Where to print: NULL prints nothing. `print_ir` is printed to as text after the pass `print_ir_after`, or
+     * after the last pass if that is NULL; `explain` gets the report of what became of every node. */
+    FILE *print_ir;
+    const char *print_ir_after;
+    FILE *explain;
+
+    /* Called now and then from the compiling thread with a constant phase name and a share in 0..1; may be NULL. */
+    void (*progress)(void *context, const char *phase, double share);
+    void *progress_context;
+} mtl_compile_options;
+
+/* Version of the library, "MAJOR.MINOR.PATCH". */
+MTL_API const char *mtl_compiler_version(void);
+
+/* Compiles the ONNX model at `model_path` and writes the plan to `plan_path`: beside it first, then by rename, so
+ * that on failure nothing is there or the old file is. Equal inputs give byte-identical plans. `plan_path` NULL
+ * compiles without writing. Options may be NULL. Thread-safe; memory is bounded by a few times the model's size.
+ * Errors: MTL_IO, MTL_INVALID_DATA (not a valid model), MTL_UNSUPPORTED (an operator, type or shape that we do not
+ * compile: names the node), MTL_INVALID_ARGUMENT (options), MTL_OUT_OF_MEMORY. */
+MTL_API mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const mtl_compile_options *options,
+                                    mtl_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

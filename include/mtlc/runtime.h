@@ -1,0 +1,165 @@
+/* libmtlrt: executes plans made by `mtlc` inside a host process.
+ *
+ *     mtl_error e;
+ *     mtl_plan *plan;       mtl_plan_open("plan.bin", NULL, &plan, &e);
+ *     mtl_session *session; mtl_session_create(plan, NULL, &session, &e);
+ *     const void *in[] = {x};          // float x[rows][512]
+ *     void *out[] = {ctr, cvr};        // float ctr[rows][1], cvr[rows][1]
+ *     mtl_session_run(session, rows, in, out, &e);
+ *
+ * Threads. A plan is immutable once opened and may be shared by any number of threads. A session is used by one
+ * thread at a time; make one session a thread. Functions on different sessions never synchronise.
+ *
+ * Memory. mtl_session_run allocates nothing in the default configuration: everything is sized when the session is
+ * created. All memory comes from the allocator in the options, except the map of the plan file and what oneDNN
+ * allocates for itself under MTL_PROVIDER_ONEDNN.
+ */
+#ifndef MTLC_RUNTIME_H
+#define MTLC_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mtlc/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Element types of tensors at the boundary. The numbers are part of the plan format and never change. */
+typedef enum mtl_dtype {
+    MTL_F32 = 1,
+    MTL_F64 = 2,
+    MTL_F16 = 3,
+    MTL_BF16 = 4,
+    MTL_I64 = 5,
+    MTL_I32 = 6,
+    MTL_I16 = 7,
+    MTL_I8 = 8,
+    MTL_U64 = 9,
+    MTL_U32 = 10,
+    MTL_U16 = 11,
+    MTL_U8 = 12,
+    MTL_BOOL = 13, /* one byte, 0 or 1 */
+} mtl_dtype;
+
+/* Bytes of one element, 0 for a number that is no mtl_dtype. */
+MTL_API size_t mtl_dtype_size(mtl_dtype dtype);
+/* NumPy's word for it ("float32", "int64", "bool", ...; "bfloat16" for MTL_BF16), or "?" . */
+MTL_API const char *mtl_dtype_name(mtl_dtype dtype);
+
+#define MTL_MAX_RANK 8
+
+/* An extent that grows with the number of candidates (rows) and of users: fixed + per_row x rows + per_user x users. */
+typedef struct mtl_dim {
+    int64_t fixed;
+    int64_t per_row;
+    int64_t per_user;
+} mtl_dim;
+
+/* One input or output of a plan. Tensors are dense and row-major. `name` lives as long as the plan. */
+typedef struct mtl_tensor_info {
+    const char *name;
+    mtl_dtype dtype;
+    int32_t rank;
+    mtl_dim shape[MTL_MAX_RANK];
+} mtl_tensor_info;
+
+/* The host's allocator. `allocate` returns memory aligned to `alignment` (a power of two, at least 64) or NULL;
+ * `release` takes what `allocate` gave. Both must be callable from any thread that opens plans or makes sessions. */
+typedef struct mtl_allocator {
+    void *context;
+    void *(*allocate)(void *context, size_t size, size_t alignment);
+    void (*release)(void *context, void *memory, size_t size);
+} mtl_allocator;
+
+/* Where kernels come from. AUTO is the default configuration with its guarantees (bit-identical rows, no
+ * allocation); ONEDNN runs every step that oneDNN has a primitive for through it; NATIVE never calls oneDNN. */
+typedef enum mtl_provider {
+    MTL_PROVIDER_AUTO = 0,
+    MTL_PROVIDER_NATIVE = 1,
+    MTL_PROVIDER_ONEDNN = 2,
+} mtl_provider;
+
+/* Instruction sets of the native kernels. AUTO takes the best that this CPU has. */
+typedef enum mtl_isa {
+    MTL_ISA_AUTO = 0,
+    MTL_ISA_GENERIC = 1, /* plain C for the baseline of the build */
+    MTL_ISA_AVX2 = 2,    /* AVX2 and FMA */
+    MTL_ISA_AVX512 = 3,  /* AVX-512 F, VL, BW, DQ */
+} mtl_isa;
+
+typedef struct mtl_plan_options {
+    size_t struct_size;             /* sizeof(mtl_plan_options), for growth */
+    const mtl_allocator *allocator; /* NULL: aligned_alloc and free; copied */
+    mtl_provider provider;
+    mtl_isa isa;
+    int private_copy;  /* not 0: read the file into memory instead of mapping it */
+    int verify_lazily; /* not 0: checksums of the constants are not verified at open; structure always is */
+} mtl_plan_options;
+
+typedef struct mtl_session_options {
+    size_t struct_size;             /* sizeof(mtl_session_options), for growth */
+    const mtl_allocator *allocator; /* NULL: the plan's; copied */
+    /* Rows of one tile, rounded up to a multiple of 16; 0: chosen from the size of the core's L2 cache. Scores do
+     * not depend on it. */
+    size_t tile_rows;
+    /* Most rows of one call. Only plans with whole-batch steps need it (their workspace grows with it; 0: 1,024);
+     * tiled plans take any number of rows in the same workspace and ignore it. */
+    size_t max_rows;
+} mtl_session_options;
+
+typedef struct mtl_plan mtl_plan;       /* an opened, verified plan: immutable, shareable between threads */
+typedef struct mtl_session mtl_session; /* a workspace for one thread */
+
+/* Version of the library, "MAJOR.MINOR.PATCH". */
+MTL_API const char *mtl_runtime_version(void);
+
+/* Opens the plan file at `path`: maps it (see private_copy), verifies all of it, and chooses kernels for this CPU.
+ * Options may be NULL. On success the caller owns *plan and gives it back with mtl_plan_close; on failure *plan is
+ * NULL. The file may be replaced by rename while it is open, but must not be changed in place.
+ * Errors: MTL_IO, MTL_INVALID_DATA (not a plan, truncated, damaged), MTL_UNSUPPORTED (a newer format, an ISA or
+ * provider that is not here), MTL_OUT_OF_MEMORY, MTL_INVALID_ARGUMENT. */
+MTL_API mtl_status mtl_plan_open(const char *path, const mtl_plan_options *options, mtl_plan **plan,
+                                 mtl_error *error);
+
+/* The same from `size` bytes at `data`, which is aligned to 64 and must outlive the plan; with private_copy any
+ * alignment and lifetime will do. */
+MTL_API mtl_status mtl_plan_open_memory(const void *data, size_t size, const mtl_plan_options *options,
+                                        mtl_plan **plan, mtl_error *error);
+
+/* Closes a plan. All its sessions must have been destroyed. NULL is allowed. */
+MTL_API void mtl_plan_close(mtl_plan *plan);
+
+/* The signature, in the order in which mtl_session_run takes and gives tensors. `index` out of range gives NULL. */
+MTL_API size_t mtl_plan_input_count(const mtl_plan *plan);
+MTL_API size_t mtl_plan_output_count(const mtl_plan *plan);
+MTL_API const mtl_tensor_info *mtl_plan_input(const mtl_plan *plan, size_t index);
+MTL_API const mtl_tensor_info *mtl_plan_output(const mtl_plan *plan, size_t index);
+
+/* Elements of `dim` for a call with so many rows and users. */
+MTL_API int64_t mtl_dim_extent(mtl_dim dim, int64_t rows, int64_t users);
+
+/* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header.
+ * Options may be NULL. The caller owns *session; the plan must outlive it. */
+MTL_API mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *options, mtl_session **session,
+                                      mtl_error *error);
+MTL_API void mtl_session_destroy(mtl_session *session); /* NULL is allowed */
+
+/* Bytes of the workspace, and rows of one tile. */
+MTL_API size_t mtl_session_workspace_size(const mtl_session *session);
+MTL_API size_t mtl_session_tile_rows(const mtl_session *session);
+
+/* Scores `rows` candidates (0 is allowed and does nothing). inputs[i] and outputs[i] are dense row-major tensors of
+ * mtl_plan_input(plan, i) and mtl_plan_output(plan, i) with `rows` filled in and one user, aligned to their
+ * element size. Outputs must overlap neither inputs nor each other. Uses only the calling thread.
+ * Errors: MTL_INVALID_ARGUMENT (NULL tensor, negative rows, more rows than max_rows of a whole-batch plan),
+ * MTL_INVALID_DATA (an id outside of its table: names input, row, value). After an error the outputs are
+ * unspecified and the session is usable. */
+MTL_API mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs,
+                                   void *const *outputs, mtl_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,112 @@
+/* Types of element-wise nodes: one operand, or several that broadcast. */
+#include "ir/infer.h"
+
+mtl_status ir_infer_same(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *operand = ir_infer_operand(c, 0);
+    if (c->info->op != IR_OP_identity) {
+        BASE_TRY(ir_infer_check_numeric(c, 0));
+    }
+    bool is_unsigned =
+        operand->dtype == MTL_U64 || operand->dtype == MTL_U32 || operand->dtype == MTL_U16 || operand->dtype == MTL_U8;
+    if (c->info->op == IR_OP_neg && is_unsigned) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "operand 0 is %s, expected signed numbers",
+                       ir_infer_text(c, operand));
+    }
+    if (ir_find_attr(c->info, IR_ATTR_axis) != NULL) {
+        BASE_TRY(ir_infer_check_axis(c, ir_attr_int(c->info, IR_ATTR_axis), operand->rank));
+    }
+    *type = *operand;
+    return ir_content_elementwise(c, type);
+}
+
+mtl_status ir_infer_same_float(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_float(c, 0));
+    return ir_infer_same(c, type);
+}
+
+mtl_status ir_infer_same_bool(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_bool(c, 0));
+    *type = *ir_infer_operand(c, 0);
+    return ir_content_elementwise(c, type);
+}
+
+mtl_status ir_infer_to_bool(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_float(c, 0));
+    *type = *ir_infer_operand(c, 0);
+    type->dtype = MTL_BOOL;
+    return MTL_OK;
+}
+
+mtl_status ir_infer_cast(const ir_infer_context *c, ir_type *type)
+{
+    int64_t to = ir_attr_int(c->info, IR_ATTR_to);
+    if (to < MTL_F32 || to > MTL_BOOL) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%lld is no element type", (long long)to);
+    }
+    *type = *ir_infer_operand(c, 0);
+    type->dtype = (mtl_dtype)to;
+    return ir_content_cast(c, type);
+}
+
+static mtl_status join_operands(const ir_infer_context *c, ir_type *type)
+{
+    *type = *ir_infer_operand(c, 0);
+    for (uint32_t i = 1; i < c->info->input_count; i++) {
+        BASE_TRY(ir_infer_join(c, type, ir_infer_operand(c, i)));
+    }
+    return MTL_OK;
+}
+
+mtl_status ir_infer_broadcast(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_numeric(c, 0));
+    BASE_TRY(ir_infer_one_dtype(c));
+    BASE_TRY(join_operands(c, type));
+    if (c->info->op == IR_OP_prelu && !ir_type_equal(type, ir_infer_operand(c, 0))) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%s: the slope does not broadcast to the operand",
+                       ir_infer_operands_text(c));
+    }
+    return ir_content_elementwise(c, type);
+}
+
+mtl_status ir_infer_pow(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_numeric(c, 0));
+    BASE_TRY(ir_infer_check_numeric(c, 1));
+    return join_operands(c, type);
+}
+
+mtl_status ir_infer_broadcast_bool(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_bool(c, 0));
+    BASE_TRY(ir_infer_check_bool(c, 1));
+    BASE_TRY(join_operands(c, type));
+    return ir_content_elementwise(c, type);
+}
+
+mtl_status ir_infer_compare(const ir_infer_context *c, ir_type *type)
+{
+    if (c->info->op != IR_OP_equal) {
+        BASE_TRY(ir_infer_check_numeric(c, 0));
+    }
+    BASE_TRY(ir_infer_one_dtype(c));
+    BASE_TRY(join_operands(c, type));
+    type->dtype = MTL_BOOL;
+    return ir_content_elementwise(c, type);
+}
+
+mtl_status ir_infer_where(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_check_bool(c, 0));
+    if (ir_infer_operand(c, 1)->dtype != ir_infer_operand(c, 2)->dtype) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%s: the two values differ in type",
+                       ir_infer_operands_text(c));
+    }
+    BASE_TRY(join_operands(c, type));
+    type->dtype = ir_infer_operand(c, 1)->dtype;
+    return ir_content_where(c, type);
+}

@@ -1,0 +1,76 @@
+/* Types of matrix products. */
+#include "ir/infer.h"
+
+static mtl_status no_product(const ir_infer_context *c)
+{
+    return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%s have no matrix product",
+                   ir_infer_operands_text(c));
+}
+
+/* As numpy.matmul: operands of rank 1 are a row on the left and a column on the right, leading axes broadcast. */
+mtl_status ir_infer_matmul(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *a = ir_infer_operand(c, 0), *b = ir_infer_operand(c, 1);
+    BASE_TRY(ir_infer_check_numeric(c, 0));
+    BASE_TRY(ir_infer_one_dtype(c));
+    if (a->rank < 1 || b->rank < 1) {
+        return no_product(c);
+    }
+    int32_t k = b->rank == 1 ? 0 : b->rank - 2;
+    if (!ir_dim_equal(a->dim[a->rank - 1], b->dim[k])) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%s have inner extents %s and %s",
+                       ir_infer_operands_text(c), ir_infer_dim_text(c, a->dim[a->rank - 1]),
+                       ir_infer_dim_text(c, b->dim[k]));
+    }
+    ir_type found = *a, batch = *b;
+    found.rank = a->rank > 2 ? a->rank - 2 : 0;
+    batch.rank = b->rank > 2 ? b->rank - 2 : 0;
+    BASE_TRY(ir_infer_join(c, &found, &batch));
+    if (a->rank > 1) {
+        found.dim[found.rank++] = a->dim[a->rank - 2];
+    }
+    if (b->rank > 1) {
+        found.dim[found.rank++] = b->dim[b->rank - 1];
+    }
+    *type = found;
+    return MTL_OK;
+}
+
+/* The function that follows a linear layer: "" or a unary op on floats. */
+static mtl_status check_act(const ir_infer_context *c)
+{
+    const char *act = ir_find_attr(c->info, IR_ATTR_act)->text;
+    ir_op op;
+    if (act != NULL && (act[0] == '\0' || (ir_op_find(act, &op) && ir_op_is_unary(op) && op != IR_OP_not))) {
+        return MTL_OK;
+    }
+    return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "'%s' is no activation", act == NULL ? "" : act);
+}
+
+mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *x = ir_infer_operand(c, 0), *w = ir_infer_operand(c, 1);
+    BASE_TRY(ir_infer_check_float(c, 0));
+    BASE_TRY(ir_infer_one_dtype(c));
+    BASE_TRY(check_act(c));
+    for (uint32_t i = 1; i < c->info->input_count; i++) {
+        if (ir_infer_has_operand(c, i) && !ir_is_const(c->graph, c->info->inputs[i])) {
+            return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "operand %u is not a constant", (unsigned)i);
+        }
+    }
+    bool grouped = w->rank == 3;
+    if ((w->rank != 2 && !grouped) || x->rank < w->rank - 1 ||
+        !ir_dim_equal(x->dim[x->rank - 1], w->dim[w->rank - 2]) ||
+        (grouped && !ir_dim_equal(x->dim[x->rank - 2], w->dim[0]))) {
+        return no_product(c);
+    }
+    ir_type bias = {.dtype = x->dtype, .rank = w->rank - 1, .dim = {w->dim[0]}};
+    bias.dim[bias.rank - 1] = w->dim[w->rank - 1];
+    if (ir_infer_has_operand(c, 2) && !ir_type_equal(ir_infer_operand(c, 2), &bias)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "the bias is %s, expected %s",
+                       ir_infer_text(c, ir_infer_operand(c, 2)), ir_infer_text(c, &bias));
+    }
+    *type = *x;
+    type->dim[type->rank - 1] = w->dim[w->rank - 1];
+    return MTL_OK;
+}

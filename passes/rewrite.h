@@ -1,0 +1,64 @@
+/* What passes share: replacing values and dropping nodes in linear time. Private to passes/.
+ *
+ * A pass walks the nodes in order, calls passes_visit on each and looks at it. Replaced values are remembered and
+ * readers are redirected when they are visited; passes_end redirects the rest and unlinks what died. Between begin and
+ * end the use counts are those of the graph as it will be, and the graph is changed only through these functions
+ * (operands and attributes of the visited node may be written directly when the counts are kept). */
+#ifndef PASSES_REWRITE_H
+#define PASSES_REWRITE_H
+
+#include "ir/graph.h"
+
+typedef struct passes_rewriter {
+    ir_graph *graph;
+    base_diag *diag;
+    uint32_t capacity;   /* of the arrays below, by value */
+    uint32_t *uses;      /* by operands and graph outputs */
+    ir_value *replaced;  /* 0: by nothing */
+    const char **fates;  /* of the node that makes the value, if it dies; NULL: another pass' business */
+    base_arena scratch;  /* freed by passes_end and passes_abandon */
+} passes_rewriter;
+
+mtl_status passes_begin(ir_graph *graph, base_diag *diag, passes_rewriter *r);
+/* Applies what was remembered. Frees the rewriter on success and failure. */
+mtl_status passes_end(passes_rewriter *r);
+/* Frees the rewriter after an error; returns `status`. */
+mtl_status passes_abandon(passes_rewriter *r, mtl_status status);
+
+/* Redirects the operands of `node`. */
+void passes_visit(passes_rewriter *r, ir_node node);
+
+/* All readers of `old` will read `new_value`, which is defined before them. The node of `old` dies with `fate` once
+ * nobody reads its results. */
+void passes_substitute(passes_rewriter *r, ir_value old, ir_value new_value, const char *fate);
+/* Unlinks a node whose results have no uses (any more). `fate` may be NULL when another node took its sources. What made
+ * its operands dies with `fate` when this was the last reader. */
+void passes_kill(passes_rewriter *r, ir_node node, const char *fate);
+/* The result of `node` becomes a constant of the same name; the node is unlinked. The tensor is copied, its numbers must
+ * live as long as the graph. */
+mtl_status passes_make_const(passes_rewriter *r, ir_node node, const ir_tensor *tensor, const char *fate);
+
+/* Changes operand `i` of a node. What made the former one dies with `fate` when this was its last reader. */
+void passes_set_input(passes_rewriter *r, ir_node node, uint32_t i, ir_value value, const char *fate);
+/* Gives a node all its operands anew (copied). */
+mtl_status passes_set_inputs(passes_rewriter *r, ir_node node, const ir_value *inputs, uint32_t count, const char *fate);
+
+/* Inserts a node before `before` that shares its sources and, when `name` is NULL, has a name like it; ir_insert_typed when `type` is not NULL. Pointers to nodes
+ * and values are stale after it. */
+mtl_status passes_insert(passes_rewriter *r, ir_node before, ir_op op, const char *name, const ir_value *inputs,
+                         size_t input_count, const ir_attr *attrs, size_t attr_count, const ir_type *type,
+                         ir_value *result);
+/* Adds a constant; `tensor` and its data must live as long as the graph. */
+mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tensor *tensor, ir_value *value);
+
+/* Gives `node` another operation in place: same results, other operands and attributes (copied; in the order of
+ * attrs.def). */
+mtl_status passes_become(passes_rewriter *r, ir_node node, ir_op op, const ir_value *inputs, uint32_t input_count,
+                         const ir_attr *attrs, size_t attr_count, const char *fate);
+
+static inline bool passes_single_use(const passes_rewriter *r, ir_value value) { return r->uses[value] == 1; }
+
+/* A constant whose elements all equal `number` (+0 and -0 differ). */
+bool passes_const_is(const ir_graph *graph, ir_value value, double number);
+
+#endif

@@ -1,0 +1,103 @@
+/* What steps cost, by formula: for people (--explain, info) and for choosing kernels; never for correctness. */
+#include "plan/shape.h"
+
+/* Linear forms of non-negative numbers that saturate; users are one. */
+typedef struct form {
+    uint64_t fixed, per_row;
+} form;
+
+static uint64_t add_up(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static uint64_t times_up(uint64_t a, uint64_t b)
+{
+    uint64_t product;
+    return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+static form form_of(mtl_dim dim)
+{
+    return (form){.fixed = (uint64_t)dim.fixed + (uint64_t)dim.per_user, .per_row = (uint64_t)dim.per_row};
+}
+
+static form scale(form of, uint64_t by)
+{
+    return (form){.fixed = times_up(of.fixed, by), .per_row = times_up(of.per_row, by)};
+}
+
+static form elements_of(const plan_view *view, const plan_tensor *tensor)
+{
+    return form_of(plan_count(plan_dims(view, tensor), 0, tensor->rank));
+}
+
+/* FLOPs of one output element; `inner` is the extent that is summed over. */
+static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
+{
+    const plan_tensor *first = step->input_count > 0 ? plan_operand(view, step, 0) : NULL;
+    switch ((plan_op)step->op) {
+    case PLAN_OP_linear: {
+        uint64_t k = (uint64_t)plan_dims(view, first)[first->rank - 1].fixed;
+        bool bias = step->input_count > 2 && plan_operand(view, step, 2) != NULL;
+        return add_up(times_up(2, k), (uint64_t)bias + (step->function != 0));
+    }
+    case PLAN_OP_matmul: return times_up(2, (uint64_t)plan_dim_once(plan_dims(view, first)[first->rank - 1]));
+    case PLAN_OP_unary:
+    case PLAN_OP_binary:
+    case PLAN_OP_where: return 1;
+    case PLAN_OP_softmax: return 5;    /* maximum, subtract, exp, add, divide */
+    case PLAN_OP_layer_norm: return 8; /* mean, centre, square, add, scale and shift */
+    case PLAN_OP_reduce: return 0;     /* counted by its input */
+    case PLAN_OP_cast:
+    case PLAN_OP_transpose:
+    case PLAN_OP_concat:
+    case PLAN_OP_slice:
+    case PLAN_OP_expand:
+    case PLAN_OP_gather:
+    case PLAN_OP_copy:
+    case PLAN_OP_store:
+    case PLAN_OP_extents: return 0;
+    }
+    return 0;
+}
+
+/* Bytes that a step reads of input `i`: a gather or slice touches what it gives, not all of its table. */
+static form bytes_read(const plan_view *view, const plan_step *step, unsigned i, form output_bytes)
+{
+    const plan_tensor *tensor = plan_operand(view, step, i);
+    uint64_t packed;
+    if (tensor == NULL) {
+        return (form){0};
+    }
+    if ((step->op == PLAN_OP_gather || step->op == PLAN_OP_slice) && i == 0) {
+        return output_bytes;
+    }
+    if (tensor->layout != PLAN_LAYOUT_DENSE) {
+        return (form){.fixed = plan_const_bytes(tensor, plan_dims(view, tensor), &packed) ? packed : 0};
+    }
+    return scale(elements_of(view, tensor), mtl_dtype_size(tensor->dtype));
+}
+
+plan_cost plan_step_cost(const plan_view *view, const plan_step *step)
+{
+    const plan_tensor *out = plan_result(view, step);
+    form elements = elements_of(view, out);
+    form flops = scale(elements, flops_per_element(view, step));
+    if (step->op == PLAN_OP_reduce) {
+        flops = elements_of(view, plan_operand(view, step, 0));
+    }
+    form output_bytes = scale(elements, mtl_dtype_size(out->dtype));
+    plan_cost cost = {
+        .flops_fixed = flops.fixed,
+        .flops_per_row = flops.per_row,
+        .bytes_fixed = output_bytes.fixed,
+        .bytes_per_row = output_bytes.per_row,
+    };
+    for (unsigned i = 0; i < step->input_count; i++) {
+        form read = bytes_read(view, step, i, output_bytes);
+        cost.bytes_fixed = add_up(cost.bytes_fixed, read.fixed);
+        cost.bytes_per_row = add_up(cost.bytes_per_row, read.per_row);
+    }
+    return cost;
+}

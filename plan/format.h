@@ -1,0 +1,138 @@
+/* Plan format 1.0: the bytes. docs/plan-format.md is the prose; this header is the truth.
+ *
+ * Little-endian, fixed-size records, every section aligned to 64 bytes, so that a map of the file is used in place.
+ * Nothing here is trusted before plan_check has passed.
+ */
+#ifndef PLAN_FORMAT_H
+#define PLAN_FORMAT_H
+
+#include <stdint.h>
+
+#include "mtlc/runtime.h" /* mtl_dtype, mtl_dim, MTL_MAX_RANK */
+
+#define PLAN_MAGIC "MTLPLAN\x1a" /* 8 bytes; the last stops `type plan.bin` on a terminal */
+
+enum {
+    PLAN_VERSION_MAJOR = 1,
+    PLAN_VERSION_MINOR = 0,
+    PLAN_ALIGNMENT = 64, /* of sections and of each constant */
+    PLAN_PANEL = 16,     /* columns of a weight panel */
+
+    PLAN_CONSTS_ALIGNMENT = 4096, /* of the CONSTS section; its size is a multiple of PLAN_ALIGNMENT */
+    PLAN_BYTE_ORDER = 0x01020304, /* plan_header.byte_order, read as a little-endian uint32 */
+};
+
+typedef enum plan_section_kind {
+    PLAN_SECTION_META = 1,      /* one plan_meta */
+    PLAN_SECTION_STRINGS = 2,   /* NUL-terminated UTF-8, offset 0 is "" */
+    PLAN_SECTION_TENSORS = 3,   /* plan_tensor[] */
+    PLAN_SECTION_DIMS = 4,      /* mtl_dim[] */
+    PLAN_SECTION_STEPS = 5,     /* plan_step[]: the request program, then the row program */
+    PLAN_SECTION_OPERANDS = 6,  /* uint32 tensor indices; PLAN_NONE: absent */
+    PLAN_SECTION_ATTRS = 7,     /* int64; floats as the bits of a double */
+    PLAN_SECTION_SIGNATURE = 8, /* uint32 tensor indices: inputs, then outputs */
+    PLAN_SECTION_CONSTS = 9,    /* bytes of the constants; starts on a 4,096-byte boundary */
+} plan_section_kind;
+
+enum { PLAN_SECTION_COUNT = 9 };
+
+#define PLAN_NONE UINT32_MAX
+
+/* At offset 0. `checksum` is XXH3-64 of the header with this field 0, followed by the section table. */
+typedef struct plan_header {
+    char magic[8];
+    uint16_t version_major, version_minor;
+    uint16_t reader_major, reader_minor; /* the oldest reader that understands this file */
+    uint32_t byte_order;                 /* 0x01020304 as the writer's uint32 */
+    uint32_t section_count;
+    uint64_t file_size;
+    uint64_t checksum;
+    uint64_t reserved[3]; /* 0 */
+} plan_header;
+
+/* The table follows the header. Sections lie in ascending order without overlap; gaps are zero. */
+typedef struct plan_section {
+    uint32_t kind;
+    uint32_t reserved; /* 0 */
+    uint64_t offset, size;
+    uint64_t checksum; /* XXH3-64 of its bytes */
+} plan_section;
+
+enum { PLAN_FLAG_WHOLE_BATCH = 1 }; /* some value mixes candidates: the row program runs once over all rows */
+
+typedef struct plan_meta {
+    uint32_t flags;
+    uint32_t input_count, output_count;
+    uint32_t request_step_count; /* the rest of the steps is the row program */
+    uint64_t request_bytes;      /* workspace of request values of one user; a multiple of 64 */
+    uint64_t row_bytes;          /* workspace of one tile row; a multiple of 4 */
+    uint64_t source_hash[2];     /* XXH3-128 of the source file, low word first; external data not included */
+    uint32_t model_name, producer, compiler; /* strings: graph's name, who exported it, "mtlc 0.1.0" */
+    uint32_t reserved;
+} plan_meta;
+
+typedef enum plan_storage {
+    PLAN_STORAGE_CONST = 1,   /* offset: bytes into CONSTS */
+    PLAN_STORAGE_INPUT = 2,   /* index: which input; offset 0 */
+    PLAN_STORAGE_OUTPUT = 3,  /* index: which output; offset 0 */
+    PLAN_STORAGE_REQUEST = 4, /* offset: bytes into the request workspace */
+    PLAN_STORAGE_ROW = 5,     /* offset: bytes per tile row: the tensor starts at offset x (height of the tile) */
+} plan_storage;
+
+/* DENSE: row-major. PANELS: float32 (G, K, N) as G x ceil(N / 16) panels of K x 16, columns beyond N zero.
+ * PADDED: (G, N) with N padded to a multiple of 16 by zeros. */
+typedef enum plan_layout { PLAN_LAYOUT_DENSE = 0, PLAN_LAYOUT_PANELS = 1, PLAN_LAYOUT_PADDED = 2 } plan_layout;
+
+/* Several records may view the same storage with other shapes (reshape costs nothing). Extents have at most one axis
+ * with per_row; INPUT, OUTPUT tensors with per_row have extent 1 on all axes before that one, unless the tensor is only
+ * the target of `store`. A ROW tensor needs (product of (fixed + per_row) of its axes) x element size bytes per row. */
+typedef struct plan_tensor {
+    uint32_t name; /* string */
+    uint8_t dtype, rank, storage, layout;
+    uint32_t dims;  /* first of `rank` entries of DIMS */
+    uint32_t index; /* of the input or output, else 0 */
+    uint64_t offset;
+} plan_tensor;
+
+typedef struct plan_step {
+    uint16_t op;       /* plan_op */
+    uint16_t function; /* of its list in ops.def, or 0 */
+    uint16_t input_count, attr_count;
+    uint32_t operands; /* first in OPERANDS: the inputs, then the output */
+    uint32_t attrs;    /* first in ATTRS */
+    uint32_t label;    /* string: source nodes, for people */
+    uint32_t reserved; /* 0 */
+} plan_step;
+
+typedef enum plan_op {
+#define PLAN_OP(number, name, ...) PLAN_OP_##name = number,
+#include "plan/ops.def"
+#undef PLAN_OP
+} plan_op;
+
+typedef enum plan_unary {
+    PLAN_UNARY_none = 0,
+#define PLAN_UNARY(number, name, parameters) PLAN_UNARY_##name = number,
+#include "plan/ops.def"
+#undef PLAN_UNARY
+} plan_unary;
+
+typedef enum plan_binary {
+#define PLAN_BINARY(number, name, result) PLAN_BINARY_##name = number,
+#include "plan/ops.def"
+#undef PLAN_BINARY
+} plan_binary;
+
+typedef enum plan_reduce {
+#define PLAN_REDUCE(number, name) PLAN_REDUCE_##name = number,
+#include "plan/ops.def"
+#undef PLAN_REDUCE
+} plan_reduce;
+
+typedef enum plan_softmax {
+#define PLAN_SOFTMAX(number, name) PLAN_SOFTMAX_##name = number,
+#include "plan/ops.def"
+#undef PLAN_SOFTMAX
+} plan_softmax;
+
+#endif

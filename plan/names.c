@@ -1,0 +1,78 @@
+#include <string.h>
+
+#include "plan/plan.h"
+
+/* Which list of functions an op takes its function from. */
+typedef enum list { LIST_NONE, LIST_UNARY, LIST_BINARY, LIST_REDUCE, LIST_SOFTMAX } list;
+
+static const struct {
+    const char *name;
+    list functions;
+} ops[] = {
+#define PLAN_OP(number, name, min_inputs, max_inputs, attrs, functions) [number] = {#name, LIST_##functions},
+#include "plan/ops.def"
+#undef PLAN_OP
+};
+
+static const struct {
+    const char *name;
+    unsigned parameters;
+} unaries[] = {
+#define PLAN_UNARY(number, name, parameters) [number] = {#name, parameters},
+#include "plan/ops.def"
+#undef PLAN_UNARY
+};
+
+static const char *const binaries[] = {
+#define PLAN_BINARY(number, name, result) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_BINARY
+};
+
+static const char *const reduces[] = {
+#define PLAN_REDUCE(number, name) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_REDUCE
+};
+
+static const char *const softmaxes[] = {
+#define PLAN_SOFTMAX(number, name) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_SOFTMAX
+};
+
+#define LENGTH(array) (sizeof(array) / sizeof(array)[0])
+
+const char *plan_op_name(unsigned op)
+{
+    return op < LENGTH(ops) && ops[op].name != NULL ? ops[op].name : "?";
+}
+
+static const char *name_at(const char *const *names, size_t count, unsigned number)
+{
+    return number < count && names[number] != NULL ? names[number] : "";
+}
+
+const char *plan_function_name(unsigned op, unsigned function)
+{
+    switch (op < LENGTH(ops) ? ops[op].functions : LIST_NONE) {
+    case LIST_NONE: break;
+    case LIST_UNARY: return function < LENGTH(unaries) && unaries[function].name != NULL ? unaries[function].name : "";
+    case LIST_BINARY: return name_at(binaries, LENGTH(binaries), function);
+    case LIST_REDUCE: return name_at(reduces, LENGTH(reduces), function);
+    case LIST_SOFTMAX: return name_at(softmaxes, LENGTH(softmaxes), function);
+    }
+    return "";
+}
+
+unsigned plan_unary_parameters(unsigned function)
+{
+    return function < LENGTH(unaries) ? unaries[function].parameters : 0;
+}
+
+double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i)
+{
+    double number;
+    memcpy(&number, &view->attrs[step->attrs + i], sizeof number);
+    return number;
+}

@@ -1,0 +1,73 @@
+/* Reading a plan: the checked view, names of its enums, and what steps cost. No state; only plan_check allocates,
+ * scratch that it frees before it returns. */
+#ifndef PLAN_PLAN_H
+#define PLAN_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/diag.h"
+#include "plan/format.h"
+
+/* Pointers into the bytes of a checked plan; valid as long as those are. */
+typedef struct plan_view {
+    const plan_header *header;
+    const plan_meta *meta;
+    const char *strings;
+    const plan_tensor *tensors;
+    const mtl_dim *dims;
+    const plan_step *steps;
+    const uint32_t *operands;
+    const int64_t *attrs;
+    const uint32_t *signature;
+    const unsigned char *consts;
+    size_t string_bytes, tensor_count, dim_count, step_count, operand_count, attr_count, signature_count, const_bytes;
+    uint64_t const_checksum;
+} plan_view;
+
+/* Verifies every byte that the runtime will rely on and fills the view: header, section table, checksums, ids, shapes
+ * (each step's extents follow from its inputs' for any number of rows), storage (each tensor lies in its
+ * space, no step writes a constant or an input, values are written before they are read), functions and attributes.
+ * `data` is aligned to 64. `lazily` skips the checksum of CONSTS, which plan_check_consts then does.
+ * Errors: MTL_INVALID_DATA with a byte offset, tensor or step; MTL_UNSUPPORTED for a newer version;
+ * MTL_OUT_OF_MEMORY; MTL_INVALID_ARGUMENT for data that is not aligned. Time is near-linear in `size`. */
+mtl_status plan_check(const void *data, size_t size, bool lazily, base_diag *diag, plan_view *view);
+mtl_status plan_check_consts(const plan_view *view, base_diag *diag);
+
+const char *plan_op_name(unsigned op);                               /* "?" for what is none */
+const char *plan_function_name(unsigned op, unsigned function);      /* "" for none */
+unsigned plan_unary_parameters(unsigned function);
+
+static inline const char *plan_string(const plan_view *view, uint32_t offset) { return view->strings + offset; }
+static inline const mtl_dim *plan_dims(const plan_view *view, const plan_tensor *tensor)
+{
+    return view->dims + tensor->dims;
+}
+static inline const plan_tensor *plan_operand(const plan_view *view, const plan_step *step, unsigned i)
+{
+    uint32_t id = view->operands[step->operands + i];
+    return id == PLAN_NONE ? NULL : &view->tensors[id];
+}
+static inline const plan_tensor *plan_result(const plan_view *view, const plan_step *step)
+{
+    return plan_operand(view, step, step->input_count);
+}
+double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i);
+
+/* Bytes of a constant tensor in its layout. False: overflow. */
+bool plan_const_bytes(const plan_tensor *tensor, const mtl_dim *dims, uint64_t *bytes);
+
+/* "(4*B, 512)" and "4*B": B are the candidates, U the users. Cut when it does not fit; returns `text`. */
+enum { PLAN_SHAPE_TEXT = 256 }; /* bytes that hold the shapes of people's models */
+const char *plan_shape_text(const mtl_dim *dims, unsigned rank, char *text, size_t size);
+const char *plan_dim_text(mtl_dim dim, char *text, size_t size);
+
+/* What a step costs: FLOPs (an addition or multiplication is one; exp, tanh and the like count as one) and bytes of
+ * operands read and results written, as fixed + per_row x rows. */
+typedef struct plan_cost {
+    uint64_t flops_fixed, flops_per_row;
+    uint64_t bytes_fixed, bytes_per_row; /* weights count as fixed */
+} plan_cost;
+plan_cost plan_step_cost(const plan_view *view, const plan_step *step);
+
+#endif

@@ -1,0 +1,537 @@
+/* mtlrun bench: microseconds a call, for some row counts and threads, on made-up inputs. */
+#define _POSIX_C_SOURCE 200809L
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/checked.h"
+#include "base/half.h"
+#include "runtime/cmd.h"
+#include "runtime/internal.h"
+#include "runtime/native/native.h"
+#include "tool/json.h"
+
+enum {
+    MOST_ROW_COUNTS = 64,
+    MOST_THREADS = 1024,
+    BATCHES = 8,                 /* prepared inputs, taken in turn */
+    BATCH_BYTES = 256 << 20,     /* fewer of them when they would be larger than this together */
+    MOST_SAMPLES = 1 << 20,      /* calls of one measurement of one thread */
+    WARM_UP_CALLS = 5,
+};
+
+typedef struct bench_options {
+    const char *plan;
+    mtl_plan_options open;
+    mtl_session_options session;
+    long long rows[MOST_ROW_COUNTS], threads[MOST_ROW_COUNTS];
+    size_t row_counts, thread_counts;
+    double seconds;
+    bool json;
+} bench_options;
+
+/* `batches` times the inputs of a plan. */
+typedef struct bench_inputs {
+    size_t batches, count;
+    void **data; /* [batch * count + input] */
+} bench_inputs;
+
+/* --- inputs --- */
+
+static uint64_t random_next(uint64_t *state)
+{
+    *state += 0x9e3779b97f4a7c15u; /* splitmix64, Steele et al. 2014 */
+    uint64_t z = *state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static double random_normal(uint64_t *state)
+{
+    double u = ((double)(random_next(state) >> 11) + 0.5) * 0x1p-53;
+    double v = (double)(random_next(state) >> 11) * 0x1p-53;
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+/* Ids that are allowed for each input: those of the smallest table that it reaches; 0 where it reaches none. */
+static void find_limits(const mtl_plan *plan, int64_t *limits)
+{
+    const plan_view *view = &plan->view;
+    for (size_t i = 0; i < view->step_count; i++) {
+        const plan_step *step = &view->steps[i];
+        if (step->op != PLAN_OP_gather) {
+            continue;
+        }
+        const plan_tensor *source = runtime_origin(view, plan_operand(view, step, 1), i);
+        int64_t count = plan_dims(view, plan_operand(view, step, 0))[view->attrs[step->attrs]].fixed;
+        if (source->storage == PLAN_STORAGE_INPUT && count > 0) {
+            int64_t *limit = &limits[source->index];
+            *limit = *limit == 0 || count < *limit ? count : *limit;
+        }
+    }
+}
+
+#define FILL(type)                                                                 \
+    for (size_t i = 0; i < count; i++) {                                           \
+        ((type *)data)[i] = (type)(random_next(state) % (uint64_t)limit);          \
+    }                                                                              \
+    break
+
+static void fill(mtl_dtype dtype, int64_t limit, uint64_t *state, void *data, size_t count)
+{
+    switch (dtype) {
+    case MTL_F32:
+        for (size_t i = 0; i < count; i++) {
+            ((float *)data)[i] = (float)random_normal(state);
+        }
+        break;
+    case MTL_F64:
+        for (size_t i = 0; i < count; i++) {
+            ((double *)data)[i] = random_normal(state);
+        }
+        break;
+    case MTL_F16:
+    case MTL_BF16:
+        for (size_t i = 0; i < count; i++) {
+            float number = (float)random_normal(state);
+            ((uint16_t *)data)[i] = dtype == MTL_F16 ? base_f16_from_f32(number) : base_bf16_from_f32(number);
+        }
+        break;
+    case MTL_I64:
+    case MTL_U64: FILL(uint64_t);
+    case MTL_I32:
+    case MTL_U32: FILL(uint32_t);
+    case MTL_I16:
+    case MTL_U16: FILL(uint16_t);
+    case MTL_I8:
+    case MTL_U8: FILL(uint8_t);
+    case MTL_BOOL: FILL(uint8_t);
+    }
+}
+#undef FILL
+
+/* What an integer input of this dtype may hold, at most `limit` ids; a small range where no table is known. */
+static int64_t limit_for(mtl_dtype dtype, int64_t limit)
+{
+    int64_t most = dtype == MTL_BOOL ? 2 : mtl_dtype_size(dtype) == 1 ? 128 : mtl_dtype_size(dtype) == 2 ? 32768
+                                                                                                         : INT32_MAX;
+    limit = limit > 0 ? limit : 2;
+    return limit < most ? limit : most;
+}
+
+/* False: too large. */
+static bool tensor_bytes(const mtl_tensor_info *info, int64_t rows, size_t *bytes)
+{
+    size_t total = mtl_dtype_size(info->dtype);
+    for (int axis = 0; axis < info->rank; axis++) {
+        if (!base_mul_size(total, (size_t)mtl_dim_extent(info->shape[axis], rows, 1), &total)) {
+            return false;
+        }
+    }
+    *bytes = total;
+    return total <= PTRDIFF_MAX;
+}
+
+static void inputs_free(bench_inputs *inputs)
+{
+    for (size_t i = 0; inputs->data != NULL && i < inputs->batches * inputs->count; i++) {
+        free(inputs->data[i]);
+    }
+    free(inputs->data);
+    *inputs = (bench_inputs){0};
+}
+
+/* Makes up the inputs; on failure what was made is still to be freed. */
+static bool inputs_new(const mtl_plan *plan, int64_t rows, const int64_t *limits, bench_inputs *inputs)
+{
+    size_t once = 0;
+    *inputs = (bench_inputs){.batches = BATCHES, .count = mtl_plan_input_count(plan)};
+    for (size_t i = 0; i < inputs->count; i++) {
+        size_t bytes;
+        if (!tensor_bytes(mtl_plan_input(plan, i), rows, &bytes) || !base_add_size(once, bytes, &once)) {
+            return false;
+        }
+    }
+    if (once > BATCH_BYTES / BATCHES) {
+        inputs->batches = once > BATCH_BYTES ? 1 : BATCH_BYTES / once;
+    }
+    inputs->data = calloc(inputs->batches * inputs->count + 1, sizeof *inputs->data);
+    uint64_t state = 1;
+    for (size_t i = 0; inputs->data != NULL && i < inputs->batches * inputs->count; i++) {
+        size_t index = i % inputs->count, bytes = 0;
+        const mtl_tensor_info *info = mtl_plan_input(plan, index);
+        inputs->data[i] = tensor_bytes(info, rows, &bytes) ? malloc(bytes > 0 ? bytes : 1) : NULL;
+        if (inputs->data[i] == NULL) {
+            return false;
+        }
+        fill(info->dtype, limit_for(info->dtype, limits[index]), &state, inputs->data[i],
+             bytes / mtl_dtype_size(info->dtype));
+    }
+    return inputs->data != NULL;
+}
+
+/* --- one measurement --- */
+
+typedef struct bench_worker {
+    mtl_plan *plan;
+    const bench_options *options;
+    const bench_inputs *inputs;
+    int64_t rows;
+    pthread_barrier_t *start;
+    mtl_session *session;
+    void **outputs;
+    float *samples; /* microseconds a call */
+    size_t calls;
+    double elapsed; /* seconds of all calls */
+    mtl_status status;
+    mtl_error error;
+} bench_worker;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static mtl_status call(bench_worker *w, size_t turn)
+{
+    const bench_inputs *inputs = w->inputs;
+    const void *const *data = (const void *const *)(inputs->data + turn % inputs->batches * inputs->count);
+    return mtl_session_run(w->session, w->rows, data, w->outputs, &w->error);
+}
+
+static void *work(void *argument)
+{
+    bench_worker *w = argument;
+    for (size_t i = 0; i < WARM_UP_CALLS && w->status == MTL_OK; i++) {
+        w->status = call(w, i);
+    }
+    pthread_barrier_wait(w->start);
+    double begin = now(), before = begin;
+    while (w->status == MTL_OK && w->calls < MOST_SAMPLES && (w->calls < 3 || before - begin < w->options->seconds)) {
+        w->status = call(w, w->calls);
+        double after = now();
+        w->samples[w->calls++] = (float)((after - before) * 1e6);
+        before = after;
+    }
+    w->elapsed = before - begin;
+    return NULL;
+}
+
+static void worker_free(bench_worker *w)
+{
+    for (size_t i = 0; w->outputs != NULL && i < mtl_plan_output_count(w->plan); i++) {
+        free(w->outputs[i]);
+    }
+    free(w->outputs);
+    free(w->samples);
+    mtl_session_destroy(w->session);
+}
+
+static void worker_new(bench_worker *w)
+{
+    size_t count = mtl_plan_output_count(w->plan);
+    mtl_session_options options = w->options->session;
+    options.max_rows = (size_t)w->rows;
+    w->status = mtl_session_create(w->plan, &options, &w->session, &w->error);
+    w->outputs = calloc(count, sizeof *w->outputs);
+    w->samples = malloc(MOST_SAMPLES * sizeof *w->samples);
+    bool made = w->outputs != NULL && w->samples != NULL;
+    for (size_t i = 0; made && i < count; i++) {
+        size_t bytes;
+        made = tensor_bytes(mtl_plan_output(w->plan, i), w->rows, &bytes) &&
+               (w->outputs[i] = malloc(bytes > 0 ? bytes : 1)) != NULL;
+    }
+    if (w->status == MTL_OK && !made) {
+        base_diag diag = {.error = &w->error};
+        w->status = base_fail_memory(&diag);
+    }
+}
+
+static int by_time(const void *a, const void *b)
+{
+    float left = *(const float *)a, right = *(const float *)b;
+    return (left > right) - (left < right);
+}
+
+/* Median and 99th percentile over the calls of all threads together. */
+static bool summarise(bench_worker *workers, size_t threads, tool_bench_result *result)
+{
+    size_t total = 0, used = 0;
+    for (size_t i = 0; i < threads; i++) {
+        total += workers[i].calls;
+        result->rows_per_second += (double)workers[i].calls * (double)result->rows / workers[i].elapsed;
+    }
+    float *all = malloc(total * sizeof *all);
+    if (all == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < threads; i++) {
+        memcpy(all + used, workers[i].samples, workers[i].calls * sizeof *all);
+        used += workers[i].calls;
+    }
+    qsort(all, total, sizeof *all, by_time);
+    result->median_us = (double)all[total / 2];
+    result->p99_us = (double)all[(total - 1) * 99 / 100];
+    free(all);
+    return true;
+}
+
+/* All workers are ready: starts them, but the first, which is this thread. */
+static int run_workers(bench_worker *workers, size_t threads)
+{
+    pthread_t ids[MOST_THREADS];
+    pthread_barrier_t start;
+    if (pthread_barrier_init(&start, NULL, (unsigned)threads) != 0) {
+        return runtime_cmd_fail("cannot make a barrier for %zu threads", threads);
+    }
+    size_t started = 1;
+    for (size_t i = 0; i < threads; i++) {
+        workers[i].start = &start;
+    }
+    while (started < threads && pthread_create(&ids[started], NULL, work, &workers[started]) == 0) {
+        started++;
+    }
+    if (started < threads) { /* those that run wait at the barrier for ever: end with the process */
+        return runtime_cmd_fail("cannot start %zu threads", threads);
+    }
+    work(&workers[0]);
+    for (size_t i = 1; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+    }
+    pthread_barrier_destroy(&start);
+    return 0;
+}
+
+static int measure(mtl_plan *plan, const bench_options *options, const bench_inputs *inputs, tool_bench_result *result,
+                   tool_bench *bench)
+{
+    size_t threads = (size_t)result->threads;
+    bench_worker *workers = calloc(threads, sizeof *workers);
+    if (workers == NULL) {
+        return runtime_cmd_fail("out of memory");
+    }
+    mtl_status status = MTL_OK;
+    const char *message = NULL;
+    for (size_t i = 0; i < threads; i++) {
+        workers[i] = (bench_worker){.plan = plan, .options = options, .inputs = inputs, .rows = result->rows};
+        worker_new(&workers[i]);
+        status = workers[i].status != MTL_OK ? workers[i].status : status;
+        message = workers[i].status != MTL_OK ? workers[i].error.message : message;
+    }
+    int failed = 0;
+    if (status == MTL_OK) {
+        bench->workspace_bytes = mtl_session_workspace_size(workers[0].session);
+        bench->tile_rows = mtl_session_tile_rows(workers[0].session);
+        failed = run_workers(workers, threads);
+        if (failed != 0) {
+            return failed;
+        }
+        for (size_t i = 0; i < threads; i++) {
+            status = workers[i].status != MTL_OK ? workers[i].status : status;
+            message = workers[i].status != MTL_OK ? workers[i].error.message : message;
+        }
+    }
+    if (status != MTL_OK) {
+        failed = runtime_cmd_fail("%s: %s", options->plan, message);
+    } else if (!summarise(workers, threads, result)) {
+        failed = runtime_cmd_fail("out of memory");
+    }
+    for (size_t i = 0; i < threads; i++) {
+        worker_free(&workers[i]);
+    }
+    free(workers);
+    return failed;
+}
+
+/* An offset that the plan adds to ids, say, makes the limits of its tables too wide: halves them until a call passes. */
+static mtl_status fit_limits(mtl_plan *plan, const bench_options *options, int64_t *limits)
+{
+    bench_worker w = {.plan = plan, .options = options, .rows = options->rows[0]};
+    worker_new(&w);
+    mtl_status status = w.status;
+    for (int attempt = 0; attempt < 64 && status == MTL_OK; attempt++) {
+        bench_inputs inputs;
+        bool made = inputs_new(plan, w.rows, limits, &inputs);
+        w.inputs = &inputs;
+        status = MTL_OK;
+        for (size_t i = 0; made && i < inputs.batches && status == MTL_OK; i++) {
+            status = call(&w, i);
+        }
+        inputs_free(&inputs);
+        if (!made || status != MTL_INVALID_DATA) {
+            break;
+        }
+        status = MTL_OK;
+        for (size_t i = 0; i < mtl_plan_input_count(plan); i++) {
+            limits[i] = limits[i] > 1 ? limits[i] / 2 : 1;
+        }
+    }
+    worker_free(&w);
+    return status;
+}
+
+/* --- the command --- */
+
+static void print_table(const tool_bench *bench)
+{
+    printf("%s: %zu bytes of workspace, tiles of %zu rows, %s kernels for %s\n", bench->plan, bench->workspace_bytes,
+           bench->tile_rows, bench->provider, bench->isa);
+    printf("%8s %8s %12s %12s %14s\n", "rows", "threads", "median us", "p99 us", "rows/s");
+    for (size_t i = 0; i < bench->result_count; i++) {
+        const tool_bench_result *r = &bench->results[i];
+        printf("%8lld %8d %12.2f %12.2f %14.0f\n", r->rows, r->threads, r->median_us, r->p99_us, r->rows_per_second);
+    }
+}
+
+static int bench_all(mtl_plan *plan, const bench_options *options, const int64_t *limits, tool_bench_result *results,
+                     tool_bench *bench)
+{
+    for (size_t i = 0; i < options->row_counts; i++) {
+        bench_inputs inputs;
+        int failed = 0;
+        if (!inputs_new(plan, options->rows[i], limits, &inputs)) {
+            failed = runtime_cmd_fail("out of memory for the inputs of %lld rows", options->rows[i]);
+        }
+        for (size_t j = 0; j < options->thread_counts && failed == 0; j++) {
+            tool_bench_result *result = &results[bench->result_count];
+            *result = (tool_bench_result){.rows = options->rows[i], .threads = (int)options->threads[j]};
+            failed = measure(plan, options, &inputs, result, bench);
+            bench->result_count++;
+        }
+        inputs_free(&inputs);
+        if (failed != 0) {
+            return failed;
+        }
+    }
+    return 0;
+}
+
+static int bench_plan(mtl_plan *plan, const bench_options *options)
+{
+    tool_bench_result *results = calloc(options->row_counts * options->thread_counts, sizeof *results);
+    int64_t *limits = calloc(mtl_plan_input_count(plan) + 1, sizeof *limits);
+    int failed = results == NULL || limits == NULL;
+    if (failed) {
+        runtime_cmd_fail("out of memory");
+    } else {
+        find_limits(plan, limits);
+        mtl_error error;
+        base_diag diag = {.error = &error};
+        tool_bench bench = {
+            .plan = options->plan, .provider = runtime_cmd_provider_name(options->open.provider),
+            .isa = plan->native->name, .version = mtl_runtime_version(), .results = results,
+        };
+        fit_limits(plan, options, limits); /* what still fails is told by the measurement */
+        failed = bench_all(plan, options, limits, results, &bench);
+        if (failed == 0 && options->json) {
+            failed = tool_bench_print_json(&bench, stdout, &diag) != MTL_OK && runtime_cmd_fail("%s", error.message);
+        } else if (failed == 0) {
+            print_table(&bench);
+        }
+    }
+    free(limits);
+    free(results);
+    return failed != 0 ? 1 : runtime_cmd_flush();
+}
+
+static int read_seconds(const tool_args *args, const char *text, double *seconds)
+{
+    char *end;
+    *seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(*seconds > 0 && *seconds <= 3600)) {
+        return tool_args_fail(args, "--seconds is '%s', expected a number above 0, at most 3600", text);
+    }
+    return 0;
+}
+
+static int read_list(const tool_args *args, const char *name, const char *text, long long most, long long *numbers,
+                     size_t *count)
+{
+    if (!tool_parse_numbers(text, 1, most, numbers, MOST_ROW_COUNTS, count)) {
+        return tool_args_fail(args, "--%s is '%s', expected up to %d whole numbers from 1 to %lld, like 1,16,64", name,
+                              text, MOST_ROW_COUNTS, most);
+    }
+    return 0;
+}
+
+enum {
+    OPTION_ROWS, OPTION_THREADS, OPTION_SECONDS, OPTION_JSON, OPTION_PROVIDER, OPTION_ISA, OPTION_TILE_ROWS,
+    OPTION_COUNT
+};
+
+static const tool_option option_table[OPTION_COUNT] = {
+    [OPTION_ROWS] = {"rows", 0, "LIST", "candidates a call (default: 1,16,64)"},
+    [OPTION_THREADS] = {"threads", 0, "LIST", "threads, each with a session of its own (default: 1)"},
+    [OPTION_SECONDS] = {"seconds", 0, "S", "time of one measurement (default: 1)"},
+    [OPTION_JSON] = {"json", 0, NULL, "print one JSON object"},
+    [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
+    [OPTION_ISA] = RUNTIME_CMD_ISA,
+    [OPTION_TILE_ROWS] = {"tile-rows", 0, "N", "rows of a tile (default: by the L2 cache)"},
+};
+
+/* TOOL_ARGS_END when all is read; TOOL_ARGS_DONE; or TOOL_ARGS_ERROR. */
+static int read_arguments(tool_args *args, bench_options *options)
+{
+    const char *value;
+    int option, failed = 0;
+    long long number;
+    while (failed == 0 && (option = tool_args_next(args, &value)) != TOOL_ARGS_END) {
+        switch (option) {
+        case OPTION_ROWS: failed = read_list(args, "rows", value, INT32_MAX, options->rows, &options->row_counts); break;
+        case OPTION_THREADS:
+            failed = read_list(args, "threads", value, MOST_THREADS, options->threads, &options->thread_counts);
+            break;
+        case OPTION_SECONDS: failed = read_seconds(args, value, &options->seconds); break;
+        case OPTION_JSON: options->json = true; break;
+        case OPTION_PROVIDER: failed = runtime_cmd_provider(args, value, &options->open); break;
+        case OPTION_ISA: failed = runtime_cmd_isa(args, value, &options->open); break;
+        case OPTION_TILE_ROWS:
+            if (!tool_parse_number(value, 1, INT32_MAX, &number)) {
+                return tool_args_fail(args, "--tile-rows is '%s', expected a whole number from 1", value);
+            }
+            options->session.tile_rows = (size_t)number;
+            break;
+        case TOOL_ARGS_POSITIONAL:
+            failed = options->plan != NULL ? tool_args_fail(args, "one PLAN is expected, '%s' is another", value) : 0;
+            options->plan = value;
+            break;
+        default: return option;
+        }
+    }
+    if (failed == 0 && options->plan == NULL) {
+        failed = tool_args_fail(args, "expected a PLAN");
+    }
+    return failed == 0 ? TOOL_ARGS_END : TOOL_ARGS_ERROR;
+}
+
+int runtime_cmd_bench(int argc, char **argv)
+{
+    tool_args args = {
+        .program = "mtlrun bench", .version = mtl_runtime_version(), .usage = "PLAN [OPTION]...",
+        .summary = "Times a plan on made-up inputs: normal numbers, and ids within each table.",
+        .options = option_table, .option_count = OPTION_COUNT, .argc = argc, .argv = argv,
+    };
+    bench_options options = {
+        .open = {.struct_size = sizeof options.open}, .session = {.struct_size = sizeof options.session},
+        .rows = {1, 16, 64}, .row_counts = 3, .threads = {1}, .thread_counts = 1, .seconds = 1,
+    };
+    int read = read_arguments(&args, &options);
+    if (read != TOOL_ARGS_END) {
+        return read == TOOL_ARGS_DONE ? runtime_cmd_flush() : 1;
+    }
+    mtl_error error;
+    mtl_plan *plan;
+    if (mtl_plan_open(options.plan, &options.open, &plan, &error) != MTL_OK) {
+        return runtime_cmd_fail("%s", error.message);
+    }
+    int failed = bench_plan(plan, &options);
+    mtl_plan_close(plan);
+    return failed;
+}

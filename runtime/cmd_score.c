@@ -1,0 +1,285 @@
+/* mtlrun score: arrays in, scores out, both .npz. */
+#define _POSIX_C_SOURCE 200809L
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "runtime/cmd.h"
+#include "tool/npz.h"
+
+typedef struct score_options {
+    const char *plan, *inputs, *outputs;
+    mtl_plan_options open;
+    mtl_session_options session;
+} score_options;
+
+/* All that does not fit, in one line. */
+typedef struct mismatches {
+    char text[4096];
+    size_t used;
+} mismatches;
+
+static void mismatch(mismatches *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void mismatch(mismatches *m, const char *format, ...)
+{
+    if (m->used > 0 && m->used + 2 < sizeof m->text) {
+        memcpy(m->text + m->used, "; ", 3);
+        m->used += 2;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    int more = vsnprintf(m->text + m->used, sizeof m->text - m->used, format, arguments);
+    va_end(arguments);
+    if (more > 0) {
+        m->used += (size_t)more;
+        m->used = m->used < sizeof m->text ? m->used : sizeof m->text - 1;
+    }
+}
+
+/* "[rows, 512]", "[4*rows, 1]" */
+static const char *expected_shape(const mtl_tensor_info *info, char *text, size_t size)
+{
+    size_t used = 0;
+    for (int axis = 0; axis < info->rank && used < size; axis++) {
+        mtl_dim dim = info->shape[axis];
+        int64_t fixed = mtl_dim_extent(dim, 0, 1);
+        const char *comma = axis == 0 ? "" : ", ";
+        int more;
+        if (dim.per_row == 0) {
+            more = snprintf(text + used, size - used, "%s%" PRId64, comma, fixed);
+        } else if (dim.per_row == 1) {
+            more = snprintf(text + used, size - used, "%srows", comma);
+        } else {
+            more = snprintf(text + used, size - used, "%s%" PRId64 "*rows", comma, dim.per_row);
+        }
+        used += more > 0 ? (size_t)more : 0;
+        if (dim.per_row != 0 && fixed != 0 && used < size) {
+            more = snprintf(text + used, size - used, "+%" PRId64, fixed);
+            used += more > 0 ? (size_t)more : 0;
+        }
+    }
+    if (used == 0) {
+        text[0] = '\0';
+    }
+    return text;
+}
+
+static const char *found_shape(const tool_array *array, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int axis = 0; axis < array->rank && used < size; axis++) {
+        int more = snprintf(text + used, size - used, "%s%" PRId64, axis == 0 ? "" : ", ", array->shape[axis]);
+        used += more > 0 ? (size_t)more : 0;
+    }
+    return text;
+}
+
+/* Whether the array is what the signature says for some number of rows; *rows -1: for any. */
+static bool fits(const mtl_tensor_info *info, const tool_array *array, int64_t *rows)
+{
+    *rows = -1;
+    if (array->dtype != info->dtype || array->rank != info->rank) {
+        return false;
+    }
+    for (int axis = 0; axis < info->rank; axis++) {
+        mtl_dim dim = info->shape[axis];
+        int64_t rest = array->shape[axis] - mtl_dim_extent(dim, 0, 1);
+        if (dim.per_row == 0 ? rest != 0 : rest < 0 || rest % dim.per_row != 0) {
+            return false;
+        }
+        *rows = dim.per_row == 0 ? *rows : rest / dim.per_row;
+    }
+    return true;
+}
+
+/* Finds every input of the plan in `npz`, and the number of rows. Returns 0, or 1 after one line. */
+static int match(const mtl_plan *plan, const tool_npz *npz, const char *path, const void **data, int64_t *rows)
+{
+    mismatches wrong = {.used = 0};
+    const char *rows_from = NULL;
+    for (size_t i = 0; i < mtl_plan_input_count(plan); i++) {
+        const mtl_tensor_info *info = mtl_plan_input(plan, i);
+        const tool_array *array = tool_npz_find(npz, info->name);
+        int64_t own;
+        char found[256], expected[256];
+        if (array == NULL) {
+            mismatch(&wrong, "input '%s' is missing, expected %s [%s]", info->name, mtl_dtype_name(info->dtype),
+                     expected_shape(info, expected, sizeof expected));
+        } else if (!fits(info, array, &own)) {
+            mismatch(&wrong, "input '%s' is %s [%s], expected %s [%s]", info->name, mtl_dtype_name(array->dtype),
+                     found_shape(array, found, sizeof found), mtl_dtype_name(info->dtype),
+                     expected_shape(info, expected, sizeof expected));
+        } else if (own >= 0 && rows_from != NULL && own != *rows) {
+            mismatch(&wrong, "input '%s' has %" PRId64 " rows, but input '%s' has %" PRId64, info->name, own,
+                     rows_from, *rows);
+        } else {
+            data[i] = array->data;
+            rows_from = own >= 0 && rows_from == NULL ? info->name : rows_from;
+            *rows = own >= 0 ? own : *rows;
+        }
+    }
+    for (size_t i = 0; i < tool_npz_count(npz); i++) {
+        const char *name = tool_npz_at(npz, i)->name;
+        bool known = false;
+        for (size_t j = 0; j < mtl_plan_input_count(plan); j++) {
+            known = known || strcmp(mtl_plan_input(plan, j)->name, name) == 0;
+        }
+        if (!known) {
+            mismatch(&wrong, "'%s' is no input of the plan", name);
+        }
+    }
+    return wrong.used > 0 ? runtime_cmd_fail("%s: %s", path, wrong.text) : 0;
+}
+
+/* Shape and memory of an output for so many rows. False: too large, or no memory. The caller frees array->data. */
+static bool make_output(const mtl_tensor_info *info, int64_t rows, tool_array *array, void **data)
+{
+    *array = (tool_array){.name = info->name, .dtype = info->dtype, .rank = info->rank};
+    array->bytes = mtl_dtype_size(info->dtype);
+    for (int axis = 0; axis < info->rank; axis++) {
+        array->shape[axis] = mtl_dim_extent(info->shape[axis], rows, 1);
+        if (!base_mul_size(array->bytes, (size_t)array->shape[axis], &array->bytes)) {
+            return false;
+        }
+    }
+    *data = calloc(1, array->bytes > 0 ? array->bytes : 1);
+    array->data = *data;
+    return *data != NULL;
+}
+
+static mtl_status write_outputs(const char *path, const tool_array *arrays, size_t count, base_diag *diag)
+{
+    tool_npz_writer *writer;
+    BASE_TRY(tool_npz_writer_new(path, diag, &writer));
+    for (size_t i = 0; i < count; i++) {
+        mtl_status status = tool_npz_writer_add(writer, &arrays[i]);
+        if (status != MTL_OK) {
+            tool_npz_writer_discard(writer);
+            return status;
+        }
+    }
+    return tool_npz_writer_commit(writer);
+}
+
+static int score_rows(mtl_plan *plan, const score_options *options, const void *const *inputs, int64_t rows)
+{
+    mtl_error error = {.message = "out of memory"};
+    base_diag diag = {.error = &error};
+    size_t count = mtl_plan_output_count(plan);
+    mtl_session_options session_options = options->session;
+    if (session_options.max_rows == 0) {
+        session_options.max_rows = (size_t)rows; /* read by plans that run whole batches only */
+    }
+    mtl_session *session = NULL;
+    mtl_status status = mtl_session_create(plan, &session_options, &session, &error);
+    tool_array *arrays = calloc(count, sizeof *arrays);
+    void **data = calloc(count, sizeof *data);
+    if (status == MTL_OK && (arrays == NULL || data == NULL)) {
+        status = MTL_OUT_OF_MEMORY;
+    }
+    for (size_t i = 0; i < count && status == MTL_OK; i++) {
+        status = make_output(mtl_plan_output(plan, i), rows, &arrays[i], &data[i]) ? MTL_OK : MTL_OUT_OF_MEMORY;
+    }
+    if (status == MTL_OK) {
+        status = mtl_session_run(session, rows, inputs, data, &error);
+        if (status == MTL_INVALID_DATA) { /* an id: the file is the place */
+            char message[MTL_ERROR_MESSAGE_SIZE];
+            memcpy(message, error.message, sizeof message);
+            base_diag again = {.error = &error, .file = options->inputs};
+            base_fail(&again, status, "%s", message);
+        }
+    }
+    if (status == MTL_OK) {
+        status = write_outputs(options->outputs, arrays, count, &diag);
+    }
+    for (size_t i = 0; data != NULL && i < count; i++) {
+        free(data[i]);
+    }
+    free(data);
+    free(arrays);
+    mtl_session_destroy(session);
+    return status == MTL_OK ? 0 : runtime_cmd_fail("%s", error.message);
+}
+
+static int score(const score_options *options)
+{
+    mtl_error error;
+    base_diag diag = {.error = &error};
+    mtl_plan *plan;
+    if (mtl_plan_open(options->plan, &options->open, &plan, &error) != MTL_OK) {
+        return runtime_cmd_fail("%s", error.message);
+    }
+    int result = 1;
+    int64_t rows = 1; /* when no input tells */
+    tool_npz *npz = NULL;
+    const void **inputs = calloc(mtl_plan_input_count(plan) + 1, sizeof *inputs);
+    if (inputs == NULL) {
+        runtime_cmd_fail("out of memory");
+    } else if (tool_npz_open(options->inputs, &diag, &npz) != MTL_OK) {
+        runtime_cmd_fail("%s", error.message);
+    } else if (match(plan, npz, options->inputs, inputs, &rows) == 0) {
+        result = score_rows(plan, options, inputs, rows);
+    }
+    free(inputs);
+    tool_npz_close(npz);
+    mtl_plan_close(plan);
+    return result;
+}
+
+static int read_count(const tool_args *args, const char *name, const char *text, size_t *count)
+{
+    long long number;
+    if (!tool_parse_number(text, 1, INT32_MAX, &number)) {
+        return tool_args_fail(args, "--%s is '%s', expected a whole number from 1", name, text);
+    }
+    *count = (size_t)number;
+    return 0;
+}
+
+int runtime_cmd_score(int argc, char **argv)
+{
+    enum { OPTION_INPUTS, OPTION_OUTPUTS, OPTION_PROVIDER, OPTION_ISA, OPTION_TILE_ROWS, OPTION_MAX_ROWS, OPTION_COUNT };
+    static const tool_option table[OPTION_COUNT] = {
+        [OPTION_INPUTS] = {"inputs", 'i', "IN.npz", "one array for every input of the plan, by name"},
+        [OPTION_OUTPUTS] = {"outputs", 'o', "OUT.npz", "written whole or not at all"},
+        [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
+        [OPTION_ISA] = RUNTIME_CMD_ISA,
+        [OPTION_TILE_ROWS] = {"tile-rows", 0, "N", "rows of a tile (default: by the L2 cache)"},
+        [OPTION_MAX_ROWS] = {"max-rows", 0, "N", "most rows, for plans that run whole batches (default: those of IN)"},
+    };
+    tool_args args = {
+        .program = "mtlrun score", .version = mtl_runtime_version(),
+        .usage = "PLAN --inputs IN.npz --outputs OUT.npz [OPTION]...", .summary = "Scores the candidates in IN.npz.",
+        .options = table, .option_count = OPTION_COUNT, .argc = argc, .argv = argv,
+    };
+    score_options options = {.open = {.struct_size = sizeof options.open},
+                             .session = {.struct_size = sizeof options.session}};
+    const char *value;
+    int option, failed = 0;
+    while (failed == 0 && (option = tool_args_next(&args, &value)) != TOOL_ARGS_END) {
+        switch (option) {
+        case OPTION_INPUTS: options.inputs = value; break;
+        case OPTION_OUTPUTS: options.outputs = value; break;
+        case OPTION_PROVIDER: failed = runtime_cmd_provider(&args, value, &options.open); break;
+        case OPTION_ISA: failed = runtime_cmd_isa(&args, value, &options.open); break;
+        case OPTION_TILE_ROWS: failed = read_count(&args, "tile-rows", value, &options.session.tile_rows); break;
+        case OPTION_MAX_ROWS: failed = read_count(&args, "max-rows", value, &options.session.max_rows); break;
+        case TOOL_ARGS_POSITIONAL:
+            failed = options.plan != NULL ? tool_args_fail(&args, "one PLAN is expected, '%s' is another", value) : 0;
+            options.plan = value;
+            break;
+        case TOOL_ARGS_DONE: return runtime_cmd_flush();
+        default: return 1;
+        }
+    }
+    if (failed == 0 && (options.plan == NULL || options.inputs == NULL || options.outputs == NULL)) {
+        failed = tool_args_fail(&args, "expected %s", options.plan == NULL     ? "a PLAN"
+                                                      : options.inputs == NULL ? "--inputs IN.npz"
+                                                                               : "--outputs OUT.npz");
+    }
+    return failed != 0 ? 1 : score(&options);
+}

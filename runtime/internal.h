@@ -1,0 +1,178 @@
+/* The inside of libmtlrt: an opened plan, its prepared steps, and the frame that they run in.
+ *
+ * At open every plan_step becomes a runtime_step: a function and a state in which all that does not depend on the
+ * number of rows is worked out. Extents and strides are affine in the rows of the tile at hand, so that a run
+ * multiplies a few numbers and calls kernels. Users are one: per_user is folded into fixed.
+ */
+#ifndef RUNTIME_INTERNAL_H
+#define RUNTIME_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/diag.h"
+#include "base/file.h"
+#include "mtlc/runtime.h"
+#include "plan/plan.h"
+#include "runtime/memory.h"
+
+/* fixed + per_row x rows. */
+typedef struct runtime_affine {
+    int64_t fixed, per_row;
+} runtime_affine;
+
+static inline int64_t runtime_at(runtime_affine affine, int64_t rows)
+{
+    return affine.fixed + affine.per_row * rows;
+}
+
+/* Where a tensor starts: see runtime_frame. */
+typedef struct runtime_ref {
+    uint32_t storage; /* plan_storage */
+    uint32_t index;   /* of the input or output */
+    uint64_t offset;  /* bytes; of ROW: bytes per row of the tile's full height */
+    uint64_t per_row; /* INPUT, OUTPUT: bytes of one candidate */
+} runtime_ref;
+
+/* One pass over a program: the whole request program, or the row program for one tile. */
+typedef struct runtime_frame {
+    const unsigned char *consts;
+    unsigned char *request, *row; /* the two parts of the workspace */
+    const void *const *inputs;
+    void *const *outputs;
+    int64_t height;     /* rows of a full tile: scales the offsets of ROW */
+    int64_t first;      /* the tile's first candidate */
+    int64_t rows;       /* candidates in this tile */
+    int64_t total_rows; /* candidates of the call */
+    struct onednn_session *onednn; /* NULL: no step goes there */
+    base_diag *diag;
+} runtime_frame;
+
+static inline unsigned char *runtime_out(const runtime_frame *frame, const runtime_ref *ref)
+{
+    switch (ref->storage) {
+    case PLAN_STORAGE_ROW: return frame->row + ref->offset * (uint64_t)frame->height;
+    case PLAN_STORAGE_REQUEST: return frame->request + ref->offset;
+    default: return (unsigned char *)frame->outputs[ref->index] + ref->per_row * (uint64_t)frame->first;
+    }
+}
+
+static inline const unsigned char *runtime_in(const runtime_frame *frame, const runtime_ref *ref)
+{
+    switch (ref->storage) {
+    case PLAN_STORAGE_CONST: return frame->consts + ref->offset;
+    case PLAN_STORAGE_INPUT:
+        return (const unsigned char *)frame->inputs[ref->index] + ref->per_row * (uint64_t)frame->first;
+    default: return runtime_out(frame, ref);
+    }
+}
+
+typedef struct runtime_step runtime_step;
+typedef mtl_status (*runtime_step_run)(const void *state, const runtime_frame *frame);
+
+struct runtime_step {
+    runtime_step_run run;
+    const void *state;
+    const char *kernel; /* who computes it: "native avx512", "onednn brg:avx512_core", "plain"; NULL while preparing:
+                         * the plan's native kernels */
+};
+
+struct native_kernels;
+struct onednn_context;
+struct onednn_session;
+struct onednn_step;
+
+struct mtl_plan {
+    mtl_allocator allocator;
+    base_map map;
+    void *copy; /* of the file, when not mapped */
+    size_t copy_size;
+    plan_view view;
+    runtime_memory memory; /* of everything below */
+    mtl_tensor_info *signature; /* inputs, then outputs */
+    runtime_step *steps;
+    mtl_provider provider;
+    const struct native_kernels *native;
+    const char *native_name;        /* "native avx512" */
+    struct onednn_context *onednn;  /* NULL: no step goes there */
+};
+
+struct mtl_session {
+    const mtl_plan *plan;
+    mtl_allocator allocator;
+    size_t bytes, workspace_bytes; /* of this block; of the workspace behind it */
+    size_t tile_rows;
+    int64_t max_rows; /* 0: any */
+    unsigned char *request, *row, *scratch; /* the workspace: request values, a tile's values, oneDNN's */
+    struct onednn_session *onednn;
+};
+
+/* Bytes between the start of a session's block and its workspace. */
+enum { RUNTIME_SESSION_HEADER = 128 };
+
+/* What a preparing function works from. */
+typedef struct runtime_context {
+    mtl_plan *plan;
+    const plan_view *view;
+    runtime_memory *memory;
+    base_diag *diag;
+    const plan_step *step;
+    size_t number; /* of the step */
+} runtime_context;
+
+/* Fills `result` for the step at hand. */
+typedef mtl_status (*runtime_prepare)(const runtime_context *context, runtime_step *result);
+
+/* The kernel of step `number` of an opened plan, the request program first, or NULL beyond the last. Lives as long as
+ * the plan. */
+const char *runtime_step_kernel(const mtl_plan *plan, size_t number);
+
+/* plan.c: the allocator of the options, or the default. False: an allocator without functions. */
+bool runtime_allocator(const mtl_allocator *given, const mtl_allocator *otherwise, mtl_allocator *result);
+
+/* choose.c: whether the step at hand is to go to oneDNN if that has a primitive for it. k, n: of products, else 0. */
+bool runtime_choose_onednn(const mtl_plan *plan, plan_op op, size_t k, size_t n);
+
+/* steps_onednn.c: makes `result` a call of `step` over `rows`, which is affine in the tile's. `b` may be NULL. */
+mtl_status runtime_onednn_call(const runtime_context *context, const struct onednn_step *step, const runtime_ref *a,
+                               const runtime_ref *b, const runtime_ref *y, runtime_affine rows, runtime_step *result);
+/* "onednn IMPLEMENTATION" in the plan's memory; NULL: none left. */
+const char *runtime_onednn_name(const runtime_context *context, const struct onednn_step *step);
+/* Rows of the largest primitive: more are several calls. */
+enum { RUNTIME_ONEDNN_ROWS = 256 };
+
+/* prepare.c: chooses and prepares all steps. On failure the plan is to be freed as usual. */
+mtl_status runtime_prepare_steps(mtl_plan *plan, base_diag *diag);
+
+/* prepare.c: tensors to references, extents and strides. `elements` is over axes [from, to). */
+runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor);
+runtime_affine runtime_extent(const plan_view *view, const plan_tensor *tensor, unsigned axis);
+runtime_affine runtime_elements(const plan_view *view, const plan_tensor *tensor, unsigned from, unsigned to);
+runtime_affine runtime_times(runtime_affine a, runtime_affine b);
+/* "step 12 (linear, 'expert0')" goes before the message; returns `status`. */
+mtl_status runtime_fail_step(const runtime_context *context, mtl_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* steps_move.c: the tensor that a user knows `tensor`, read by step `before`, by: the input behind casts and moves. */
+const plan_tensor *runtime_origin(const plan_view *view, const plan_tensor *tensor, size_t before);
+
+mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_matmul(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_binary(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_where(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_cast(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_softmax(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_reduce(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_layer_norm(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_transpose(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_concat(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_slice(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_expand(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_gather(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_copy(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_store(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_extents(const runtime_context *context, runtime_step *result);
+
+#endif

@@ -1,0 +1,204 @@
+/* Packed linear layers. A block of rows x panels of the output is kept in registers while k runs, in order, once: each
+ * output element is one chain of multiply-adds that starts at the bias, whatever block it falls into. */
+
+enum {
+    PANEL_VECS = PLAN_PANEL / LANES,
+#if LANES == 16
+    BLOCK_ROWS = 8,
+    BLOCK_VECS = 24, /* of 32 registers */
+#elif LANES == 8
+    BLOCK_ROWS = 6,
+    BLOCK_VECS = 12, /* of 16 registers: two more hold weights, one a broadcast of x */
+#else
+    BLOCK_ROWS = 3,
+    BLOCK_VECS = 12,
+#endif
+    /* Rows of x that stay in L2 while all panels pass by; k that a group of panels stays in L2 for. */
+    CACHED_X_BYTES = 256 << 10,
+    CACHED_K = 1024,
+    PREFETCH_FLOATS = 512,
+};
+
+typedef struct linear_block {
+    const float *x, *w, *bias; /* bias NULL: none, or not the first part of k */
+    float *y;
+    size_t x_stride, w_stride, y_stride; /* w_stride: floats of a panel */
+    size_t k;
+    size_t columns; /* that may be written; panels beyond are not touched */
+    bool resume;    /* y holds the sums over the k before */
+    float floor;    /* 0: relu; -infinity: none */
+} linear_block;
+
+INLINE vec load_columns(const float *p, size_t column, size_t columns)
+{
+    if (column + LANES <= columns) {
+        return load(p + column);
+    }
+    return column < columns ? load_tail(p + column, columns - column) : splat(0);
+}
+
+INLINE void store_columns(float *p, vec v, size_t column, size_t columns)
+{
+    if (column + LANES <= columns) {
+        store(p + column, v);
+    } else if (column < columns) {
+        store_tail(p + column, v, columns - column);
+    }
+}
+
+/* ROWS and PANELS are constants after inlining. */
+INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, const unsigned PANELS)
+{
+    const unsigned VECS = PANELS * PANEL_VECS;
+    vec sums[BLOCK_ROWS][BLOCK_VECS];
+    UNROLL
+    for (unsigned r = 0; r < ROWS; r++) {
+        UNROLL
+        for (unsigned v = 0; v < VECS; v++) {
+            if (block->resume) {
+                sums[r][v] = load_columns(block->y + r * block->y_stride, v * LANES, block->columns);
+            } else {
+                sums[r][v] = block->bias != NULL ? load(block->bias + v * LANES) : splat(0);
+            }
+        }
+    }
+    const float *x = block->x, *w = block->w;
+    const size_t x_stride = block->x_stride, w_stride = block->w_stride;
+    for (size_t i = 0; i < block->k; i++, x++, w += PLAN_PANEL) {
+        vec weights[BLOCK_VECS];
+        UNROLL
+        for (unsigned v = 0; v < VECS; v++) {
+            const float *panel = w + v / PANEL_VECS * w_stride;
+            weights[v] = *(const vec *)(panel + v % PANEL_VECS * LANES);
+            if (v % PANEL_VECS == 0) {
+                __builtin_prefetch(panel + PREFETCH_FLOATS, 0, 3);
+            }
+        }
+        UNROLL
+        for (unsigned r = 0; r < ROWS; r++) {
+            const vec xs = splat(x[r * x_stride]);
+            UNROLL
+            for (unsigned v = 0; v < VECS; v++) {
+                sums[r][v] = sums[r][v] + weights[v] * xs;
+            }
+        }
+    }
+    const vec least = splat(block->floor);
+    UNROLL
+    for (unsigned r = 0; r < ROWS; r++) {
+        UNROLL
+        for (unsigned v = 0; v < VECS; v++) {
+            store_columns(block->y + r * block->y_stride, max_second(least, sums[r][v]), v * LANES, block->columns);
+        }
+    }
+}
+
+/* Blocks by their rows: as many panels as the registers hold, at most 8 streams of weights. */
+#define LINEAR_PANELS(rows) \
+    (BLOCK_VECS / PANEL_VECS / (rows) > 8 ? 8 : BLOCK_VECS / PANEL_VECS / (rows) < 1 ? 1 : BLOCK_VECS / PANEL_VECS / (rows))
+#define LINEAR_BLOCK(rows)                                               \
+    static void linear_rows_##rows(const linear_block *block)            \
+    {                                                                    \
+        linear_block_run(block, rows, LINEAR_PANELS(rows));              \
+    }                                                                    \
+    static void linear_rows_##rows##_one_panel(const linear_block *block) \
+    {                                                                    \
+        linear_block_run(block, rows, 1);                                \
+    }
+LINEAR_BLOCK(1)
+LINEAR_BLOCK(2)
+LINEAR_BLOCK(3)
+#if LANES >= 8
+LINEAR_BLOCK(4)
+LINEAR_BLOCK(5)
+LINEAR_BLOCK(6)
+#endif
+#if LANES >= 16
+LINEAR_BLOCK(7)
+LINEAR_BLOCK(8)
+#endif
+
+static const struct {
+    size_t panels;
+    void (*run)(const linear_block *), (*run_one_panel)(const linear_block *);
+} linear_blocks[] = {
+#define LINEAR_ROW(rows) [rows] = {LINEAR_PANELS(rows), linear_rows_##rows, linear_rows_##rows##_one_panel}
+    LINEAR_ROW(1), LINEAR_ROW(2), LINEAR_ROW(3),
+#if LANES >= 8
+    LINEAR_ROW(4), LINEAR_ROW(5), LINEAR_ROW(6),
+#endif
+#if LANES >= 16
+    LINEAR_ROW(7), LINEAR_ROW(8),
+#endif
+};
+
+/* One part of k for rows whose x stays in L2: panels outside, so that each group of panels is read once. */
+static void linear_pass(const native_linear *call, linear_block block, size_t rows)
+{
+    /* Even blocks: 7 rows are 4 and 3, not 6 and 1, which would read all weights for one row. */
+    const size_t parts = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const size_t largest = (rows + parts - 1) / parts;
+    const float *const x = block.x, *const w = block.w, *const bias = block.bias;
+    float *const y = block.y;
+    size_t group;
+    for (size_t column = 0; column < call->n; column += group * PLAN_PANEL) {
+        const size_t panels = (call->n - column + PLAN_PANEL - 1) / PLAN_PANEL;
+        group = panels < linear_blocks[largest].panels ? 1 : linear_blocks[largest].panels;
+        block.w = w + column / PLAN_PANEL * block.w_stride;
+        block.bias = bias != NULL ? bias + column : NULL;
+        for (size_t part = 0, row = 0; part < parts; part++) {
+            const size_t count = (rows - row) / (parts - part);
+            block.x = x + row * call->x_stride;
+            for (size_t p = 0; p < group;) {
+                const size_t step = group - p < linear_blocks[count].panels ? 1 : linear_blocks[count].panels;
+                linear_block part_block = block;
+                part_block.w += p * block.w_stride;
+                part_block.bias = block.bias != NULL ? block.bias + p * PLAN_PANEL : NULL;
+                part_block.y = y + row * call->y_stride + column + p * PLAN_PANEL;
+                part_block.columns = call->n - column - p * PLAN_PANEL;
+                (step == 1 ? linear_blocks[count].run_one_panel : linear_blocks[count].run)(&part_block);
+                p += step;
+            }
+            row += count;
+        }
+    }
+}
+
+static void linear(const native_linear *call)
+{
+    if (call->n == 0) {
+        return;
+    }
+    size_t most = CACHED_X_BYTES / sizeof(float) / (call->k > 0 ? call->k : 1);
+    most = most < 4 * BLOCK_ROWS ? 4 * BLOCK_ROWS : most;
+    for (size_t row = 0, rows; row < call->rows; row += rows) {
+        rows = call->rows - row < most ? call->rows - row : most;
+        /* Few rows read every weight once anyway. */
+        const size_t k_most = rows <= BLOCK_ROWS ? call->k : CACHED_K;
+        size_t first = 0;
+        do {
+            const size_t k = call->k - first < k_most ? call->k - first : k_most;
+            const bool last = first + k == call->k;
+            const linear_block block = {
+                .x = call->x + row * call->x_stride + first,
+                .w = call->w + first * PLAN_PANEL,
+                .bias = first == 0 ? call->bias : NULL,
+                .y = call->y + row * call->y_stride,
+                .x_stride = call->x_stride,
+                .w_stride = call->k * PLAN_PANEL,
+                .y_stride = call->y_stride,
+                .k = k,
+                .resume = first > 0,
+                .floor = last && call->act == PLAN_UNARY_relu ? 0 : -INFINITY,
+            };
+            linear_pass(call, block, rows);
+            first += k;
+        } while (first < call->k);
+        if (call->act != PLAN_UNARY_none && call->act != PLAN_UNARY_relu) {
+            for (size_t r = row; r < row + rows; r++) {
+                float *y = call->y + r * call->y_stride;
+                unary(call->act, call->a, call->b, y, y, call->n);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+/* exp and its relatives on vectors. Coefficients: minimax fits (Lawson's iteration) of the functions named beside
+ * them, rounded to float32. All give the limits at infinities and pass NaN on. */
+
+/* x = k ln 2 + r, |r| <= ln(2) / 2. The last bits of x / ln 2 + 1.5 x 2^23 are k. */
+typedef struct reduced {
+    vec r;
+    ivec k;
+} reduced;
+
+INLINE reduced reduce_exp(vec x)
+{
+    const vec shift = splat(0x1.8p23f);
+    const vec t = x * splat(0x1.715476p0f) + shift;
+    const vec k = t - shift;
+    /* ln 2 in two parts; the first has so few bits that k times it is exact. */
+    vec r = x - k * splat(0x1.63p-1f);
+    r = r - k * splat(-0x1.bd0106p-13f);
+    return (reduced){r, (ivec)((uvec)t - (uvec)isplat(0x4b400000))};
+}
+
+/* 2^k for k in -126..127. */
+INLINE vec power_of_two(ivec k) { return (vec)((uvec)(k + 127) << 23); }
+
+/* exp(r) - 1 on the reduced range: r + r^2 p(r). */
+INLINE vec exp_minus_1_reduced(vec r)
+{
+    vec p = splat(1.991992176e-04f);
+    p = p * r + splat(1.394721214e-03f);
+    p = p * r + splat(8.333261125e-03f);
+    p = p * r + splat(4.166625440e-02f);
+    p = p * r + splat(1.666666716e-01f);
+    p = p * r + splat(5.000000000e-01f);
+    return (p * r) * r + r;
+}
+
+INLINE vec vec_exp(vec x)
+{
+    /* Beyond these the result is 0 or infinity anyway; NaN is the second operand and stays. */
+    x = max_second(splat(-105.0f), min_second(splat(90.0f), x));
+    const reduced e = reduce_exp(x);
+    const ivec half = e.k >> 1; /* 2^k alone would overflow where the result does not */
+    return ((exp_minus_1_reduced(e.r) + splat(1.0f)) * power_of_two(half)) * power_of_two(e.k - half);
+}
+
+/* exp(x) - 1 for x <= 0. */
+INLINE vec vec_expm1_negative(vec x)
+{
+    const reduced e = reduce_exp(max_second(splat(-87.0f), x));
+    const vec scale = power_of_two(e.k);
+    return exp_minus_1_reduced(e.r) * scale + (scale - splat(1.0f));
+}
+
+INLINE vec vec_sigmoid(vec x) { return splat(1.0f) / (splat(1.0f) + vec_exp(-x)); }
+
+INLINE vec vec_tanh(vec x)
+{
+    const vec t = vec_abs(x), z = x * x;
+    const vec large = splat(1.0f) - splat(2.0f) / (vec_exp(t + t) + splat(1.0f));
+    vec p = splat(-5.717045162e-03f); /* (tanh(x) / x - 1) / x^2 in x^2, |x| < 0.625 */
+    p = p * z + splat(2.065058798e-02f);
+    p = p * z + splat(-5.374349654e-02f);
+    p = p * z + splat(1.333149076e-01f);
+    p = p * z + splat(-3.333328366e-01f);
+    const vec small = (p * z) * x + x;
+    return choose(t < splat(0.625f), small, copy_sign(large, x));
+}
+
+INLINE vec vec_erf(vec x)
+{
+    const vec t = min_second(splat(4.0f), vec_abs(x)), z = x * x;
+    vec q = splat(-1.076315220e-05f); /* log(1 - erf(t)) / t, 0.9 < t < 4 */
+    q = q * t + splat(3.180594940e-04f);
+    q = q * t + splat(-3.622917924e-03f);
+    q = q * t + splat(2.372018434e-02f);
+    q = q * t + splat(-1.061876118e-01f);
+    q = q * t + splat(-6.351814866e-01f);
+    q = q * t + splat(-1.286410093e-01f); /* and -1, below, for its bits */
+    const vec large = splat(1.0f) - vec_exp(q * t - t);
+    vec p = splat(-5.976896500e-04f); /* erf(x) / x - 1 in x^2, |x| < 0.93 */
+    p = p * z + splat(4.990980960e-03f);
+    p = p * z + splat(-2.676556818e-02f);
+    p = p * z + splat(1.128180251e-01f);
+    p = p * z + splat(-3.761249483e-01f);
+    p = p * z + splat(1.283791512e-01f);
+    const vec small = p * x + x;
+    return choose(t < splat(0.92f), small, copy_sign(large, x));
+}

@@ -1,0 +1,131 @@
+/* The native kernels: what rankers are made of, written once with the compiler's vector extensions and built for
+ * each ISA (docs/kernels.md).
+ *
+ * Contract of all kernels. Pure functions of their arguments: no state, no allocation, any number of threads. Tensors
+ * need only the alignment of their elements, except weights in PANELS and bias in PADDED (plan/format.h), which are
+ * aligned to 64. Nothing is read or written beyond the extents given. An extent of 0 is allowed and means nothing to do
+ * (a reduction over 0 elements gives its neutral element; 0 / 0 for mean). Each output element comes from
+ * the same sequence of operations whatever the number of rows, its position, or the address: equal rows give equal bits.
+ * Extents and numbers of functions are trusted: plan_check has seen them. Strides and counts are in elements unless a
+ * name says bytes. y may be the same tensor as an operand of equal extents (in place) where that is said, and overlaps
+ * nothing else.
+ *
+ * Floats follow IEEE 754: NaN propagates (relu, clip, min, max and reductions included), infinities and overflow give
+ * what the mathematical limit is. exp, sigmoid, tanh, erf: within 3 ulp, results below 2^-126 may be flushed to 0.
+ */
+#ifndef RUNTIME_NATIVE_NATIVE_H
+#define RUNTIME_NATIVE_NATIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mtlc/runtime.h"
+#include "plan/format.h"
+
+/* y[r, j] = act(bias[j] + sum over i of x[r, i] * w[i, j]) for r < rows, j < n. */
+typedef struct native_linear {
+    const float *x; /* (rows, k), rows x_stride apart */
+    size_t x_stride;
+    const float *w;    /* PANELS (k, n): ceil(n / 16) panels of k x 16 */
+    const float *bias; /* PADDED (n), or NULL */
+    float *y;          /* (rows, n), rows y_stride apart */
+    size_t y_stride;
+    size_t rows, k, n;
+    plan_unary act; /* of float32 to float32, or PLAN_UNARY_none */
+    float a, b;     /* its parameters, as in `unary` */
+} native_linear;
+
+/* One ISA. `f` is a number of the list in plan/ops.def that the comment names. */
+typedef struct native_kernels {
+    mtl_isa isa;
+    const char *name; /* "generic", "avx2", "avx512"; "reference" */
+    unsigned lanes;   /* floats of its vectors */
+
+    /* y overlaps nothing. */
+    void (*linear)(const native_linear *call);
+
+    /* y[i] = f(x[i]), PLAN_UNARY of float32 to float32 (all but not, isnan, isinf); in place allowed. Parameters a, b:
+     * elu, celu, leaky_relu, thresholded_relu, swish: alpha; selu: alpha, gamma; hard_sigmoid: alpha, beta;
+     * gelu: 1 is the tanh form; clip: low, high. Others ignore them. */
+    void (*unary)(plan_unary f, float a, float b, const float *x, float *y, size_t n);
+
+    /* y[i] = f(a[i * a_step], b[i * b_step]), steps 0 (a scalar) or 1. In place allowed where the step is 1.
+     * `binary`: PLAN_BINARY add .. prelu; `compare`: equal .. greater_or_equal, y 0 or 1. */
+    void (*binary)(plan_binary f, const float *a, size_t a_step, const float *b, size_t b_step, float *y, size_t n);
+    void (*compare)(plan_binary f, const float *a, size_t a_step, const float *b, size_t b_step, uint8_t *y, size_t n);
+
+    /* x, y (outer, n, inner), along n. In place allowed. */
+    void (*softmax)(plan_softmax f, const float *x, float *y, size_t outer, size_t n, size_t inner);
+
+    /* x (outer, n, inner), y (outer, inner). y overlaps nothing. */
+    void (*reduce)(plan_reduce f, const float *x, float *y, size_t outer, size_t n, size_t inner);
+
+    /* y (m, n) = a (m, k) x b (k, n); elements of a row are adjacent, rows are a_stride, b_stride, y_stride apart (0 is
+     * allowed for a and b: one row for all). For one element of a batch: m, k, n are small. y overlaps nothing. */
+    void (*matmul)(const float *a, size_t a_stride, const float *b, size_t b_stride, float *y, size_t y_stride,
+                   size_t m, size_t k, size_t n);
+
+    /* x, y (outer, n): (x - mean) / sqrt(variance + epsilon) * scale + bias over each row; scale, bias (n) or NULL. In
+     * place allowed. */
+    void (*layer_norm)(const float *x, const float *scale, const float *bias, float epsilon, float *y, size_t outer,
+                       size_t n);
+} native_kernels;
+
+/* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best that
+ * there is, never NULL. Thread-safe. */
+const native_kernels *native_select(mtl_isa isa);
+
+/* The same functions as straightforward C loops with libm, for tests; `isa` is GENERIC. */
+const native_kernels *native_reference(void);
+
+/* A grouped linear layer: x (rows, groups, k), rows call->x_stride and groups x_group apart; y likewise. w, bias hold
+ * the groups one after the other: `groups` x panels, `groups` x padded n. */
+void native_linear_grouped(const native_kernels *kernels, const native_linear *call, size_t groups, size_t x_group,
+                           size_t y_group);
+
+/* Floats of PANELS (k, n), of PADDED (n). */
+static inline size_t native_padded(size_t n) { return (n + PLAN_PANEL - 1) / PLAN_PANEL * PLAN_PANEL; }
+static inline size_t native_panels(size_t k, size_t n) { return native_padded(n) * k; }
+
+/* --- Other dtypes and moves: plain C, the same for every ISA. --- */
+
+/* PLAN_UNARY neg, abs, sign; the smallest number is its own negative. In place allowed. */
+void native_unary_i32(plan_unary f, const int32_t *x, int32_t *y, size_t n);
+void native_unary_i64(plan_unary f, const int64_t *x, int64_t *y, size_t n);
+/* PLAN_UNARY not (bool to bool; in place allowed); isnan, isinf (float32 to bool). */
+void native_not(const uint8_t *x, uint8_t *y, size_t n);
+void native_test(plan_unary f, const float *x, uint8_t *y, size_t n);
+
+/* As in native_kernels. Integers wrap; division and modulo by zero give 0; pow with a negative exponent truncates (0 for
+ * base 0). prelu: x < 0 ? slope * x : x. */
+void native_binary_i32(plan_binary f, const int32_t *a, size_t a_step, const int32_t *b, size_t b_step, int32_t *y,
+                       size_t n);
+void native_binary_i64(plan_binary f, const int64_t *a, size_t a_step, const int64_t *b, size_t b_step, int64_t *y,
+                       size_t n);
+void native_compare_i32(plan_binary f, const int32_t *a, size_t a_step, const int32_t *b, size_t b_step, uint8_t *y,
+                        size_t n);
+void native_compare_i64(plan_binary f, const int64_t *a, size_t a_step, const int64_t *b, size_t b_step, uint8_t *y,
+                        size_t n);
+/* PLAN_BINARY and, or, xor, equal on bools. In place allowed. */
+void native_logic(plan_binary f, const uint8_t *a, size_t a_step, const uint8_t *b, size_t b_step, uint8_t *y,
+                  size_t n);
+
+/* x (outer, n, inner), y (outer, inner). Sums and products wrap; mean truncates; max, min of nothing are the least and
+ * the greatest number. */
+void native_reduce_i32(plan_reduce f, const int32_t *x, int32_t *y, size_t outer, size_t n, size_t inner);
+void native_reduce_i64(plan_reduce f, const int64_t *x, int64_t *y, size_t outer, size_t n, size_t inner);
+
+/* Copies rows of `row_bytes` from data (count rows, data_stride_bytes apart) to y (n rows, y_stride_bytes apart):
+ * y[i] = data[indices[i]], an index below 0 counts from the end. Returns n, or the position of the first index that is
+ * outside of [-count, count); rows before it have been written. */
+size_t native_gather_i32(const void *data, size_t count, size_t data_stride_bytes, size_t row_bytes,
+                         const int32_t *indices, size_t n, void *y, size_t y_stride_bytes);
+size_t native_gather_i64(const void *data, size_t count, size_t data_stride_bytes, size_t row_bytes,
+                         const int64_t *indices, size_t n, void *y, size_t y_stride_bytes);
+
+/* Copies `rows` rows of `row_bytes`; rows are x_stride_bytes and y_stride_bytes apart. */
+void native_copy_2d(const void *x, size_t x_stride_bytes, void *y, size_t y_stride_bytes, size_t rows,
+                    size_t row_bytes);
+
+#endif

@@ -1,0 +1,208 @@
+/* The kernels as straightforward loops: what the ISA variants are tested against. Every function says what it computes in
+ * the fewest words, with libm; speed does not matter here. */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/native/native.h"
+
+static float activation(plan_unary f, float a, float b, float x)
+{
+    switch (f) {
+    case PLAN_UNARY_none: return x;
+    case PLAN_UNARY_relu: return x < 0 ? 0 : x;
+    case PLAN_UNARY_sigmoid: return x < 0 ? expf(x) / (1 + expf(x)) : 1 / (1 + expf(-x));
+    case PLAN_UNARY_tanh: return tanhf(x);
+    case PLAN_UNARY_exp: return expf(x);
+    case PLAN_UNARY_log: return logf(x);
+    case PLAN_UNARY_sqrt: return sqrtf(x);
+    case PLAN_UNARY_reciprocal: return 1 / x;
+    case PLAN_UNARY_erf: return erff(x);
+    case PLAN_UNARY_neg: return -x;
+    case PLAN_UNARY_abs: return fabsf(x);
+    case PLAN_UNARY_sign: return x > 0 ? 1 : x < 0 ? -1 : x;
+    case PLAN_UNARY_floor: return floorf(x);
+    case PLAN_UNARY_ceil: return ceilf(x);
+    case PLAN_UNARY_round: return nearbyintf(x);
+    case PLAN_UNARY_softplus: return x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x));
+    case PLAN_UNARY_softsign: return isinf(x) ? copysignf(1, x) : x / (1 + fabsf(x));
+    case PLAN_UNARY_mish: return x == -INFINITY ? 0 : x * tanhf(x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x)));
+    case PLAN_UNARY_elu: return x < 0 ? a * expm1f(x) : x;
+    case PLAN_UNARY_celu: return fmaxf(0, x) + fminf(0, a * expm1f(x / a)) + (isnan(x) ? x : 0);
+    case PLAN_UNARY_selu: return x < 0 ? b * a * expm1f(x) : b * x;
+    case PLAN_UNARY_leaky_relu: return x < 0 ? a * x : x;
+    case PLAN_UNARY_thresholded_relu: return x <= a ? 0 : x;
+    case PLAN_UNARY_hard_sigmoid: return a * x + b < 0 ? 0 : a * x + b > 1 ? 1 : a * x + b;
+    case PLAN_UNARY_hard_swish: return x <= -3 ? 0 : x >= 3 ? x : x * (x / 6 + 0.5f);
+    case PLAN_UNARY_swish: return x == -INFINITY ? 0 : x / (1 + expf(-a * x));
+    case PLAN_UNARY_gelu:
+        if (x == -INFINITY) {
+            return 0;
+        }
+        return a != 0 ? 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)))
+                      : 0.5f * x * (1 + erff(x * 0.70710678f));
+    case PLAN_UNARY_clip: x = x < a ? a : x; return x > b ? b : x;
+    case PLAN_UNARY_not:
+    case PLAN_UNARY_isnan:
+    case PLAN_UNARY_isinf: break;
+    }
+    return NAN; /* no function of floats to floats */
+}
+
+static void unary(plan_unary f, float a, float b, const float *x, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = activation(f, a, b, x[i]);
+    }
+}
+
+static void linear(const native_linear *call)
+{
+    for (size_t r = 0; r < call->rows; r++) {
+        for (size_t j = 0; j < call->n; j++) {
+            const float *panel = call->w + j / PLAN_PANEL * PLAN_PANEL * call->k + j % PLAN_PANEL;
+            float sum = call->bias != NULL ? call->bias[j] : 0;
+            for (size_t i = 0; i < call->k; i++) {
+                sum += call->x[r * call->x_stride + i] * panel[i * PLAN_PANEL];
+            }
+            call->y[r * call->y_stride + j] = activation(call->act, call->a, call->b, sum);
+        }
+    }
+}
+
+static float operation(plan_binary f, float a, float b)
+{
+    float m;
+    switch (f) {
+    case PLAN_BINARY_add: return a + b;
+    case PLAN_BINARY_sub: return a - b;
+    case PLAN_BINARY_mul: return a * b;
+    case PLAN_BINARY_div: return a / b;
+    case PLAN_BINARY_pow: return powf(a, b);
+    case PLAN_BINARY_min: return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
+    case PLAN_BINARY_max: return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
+    case PLAN_BINARY_mod:
+        m = fmodf(a, b);
+        return m == 0 ? copysignf(0, b) : (m < 0) != (b < 0) ? m + b : m;
+    case PLAN_BINARY_fmod: return fmodf(a, b);
+    case PLAN_BINARY_prelu: return a < 0 ? a * b : a;
+    case PLAN_BINARY_equal: return a == b;
+    case PLAN_BINARY_less: return a < b;
+    case PLAN_BINARY_less_or_equal: return a <= b;
+    case PLAN_BINARY_greater: return a > b;
+    case PLAN_BINARY_greater_or_equal: return a >= b;
+    default: return NAN; /* no function of floats */
+    }
+}
+
+static void binary(plan_binary f, const float *a, size_t a_step, const float *b, size_t b_step, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = operation(f, a[i * a_step], b[i * b_step]);
+    }
+}
+
+static void compare(plan_binary f, const float *a, size_t a_step, const float *b, size_t b_step, uint8_t *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = operation(f, a[i * a_step], b[i * b_step]) != 0;
+    }
+}
+
+static void softmax_one(plan_softmax f, const float *x, float *y, size_t n, size_t step)
+{
+    float most = -INFINITY, sum = 0;
+    for (size_t j = 0; j < n; j++) {
+        most = operation(PLAN_BINARY_max, most, x[j * step]);
+    }
+    for (size_t j = 0; j < n; j++) {
+        sum += expf(x[j * step] - most);
+    }
+    for (size_t j = 0; j < n; j++) {
+        const float v = x[j * step] - most;
+        y[j * step] = f == PLAN_SOFTMAX_log_softmax ? v - logf(sum) : expf(v) / sum;
+    }
+}
+
+static void softmax(plan_softmax f, const float *x, float *y, size_t outer, size_t n, size_t inner)
+{
+    for (size_t o = 0; o < outer; o++) {
+        for (size_t i = 0; i < inner; i++) {
+            softmax_one(f, x + o * n * inner + i, y + o * n * inner + i, n, inner);
+        }
+    }
+}
+
+static float reduce_one(plan_reduce f, const float *x, size_t n, size_t step)
+{
+    float s = f == PLAN_REDUCE_prod ? 1 : f == PLAN_REDUCE_max ? -INFINITY : f == PLAN_REDUCE_min ? INFINITY : 0;
+    for (size_t j = 0; j < n; j++) {
+        const float v = x[j * step];
+        switch (f) {
+        case PLAN_REDUCE_sum:
+        case PLAN_REDUCE_mean: s += v; break;
+        case PLAN_REDUCE_max: s = operation(PLAN_BINARY_max, s, v); break;
+        case PLAN_REDUCE_min: s = operation(PLAN_BINARY_min, s, v); break;
+        case PLAN_REDUCE_prod: s *= v; break;
+        }
+    }
+    return f == PLAN_REDUCE_mean ? s / (float)n : s;
+}
+
+static void reduce(plan_reduce f, const float *x, float *y, size_t outer, size_t n, size_t inner)
+{
+    for (size_t o = 0; o < outer; o++) {
+        for (size_t i = 0; i < inner; i++) {
+            y[o * inner + i] = reduce_one(f, x + o * n * inner + i, n, inner);
+        }
+    }
+}
+
+static void matmul(const float *a, size_t a_stride, const float *b, size_t b_stride, float *y, size_t y_stride,
+                   size_t m, size_t k, size_t n)
+{
+    for (size_t r = 0; r < m; r++) {
+        for (size_t j = 0; j < n; j++) {
+            float sum = 0;
+            for (size_t i = 0; i < k; i++) {
+                sum += a[r * a_stride + i] * b[i * b_stride + j];
+            }
+            y[r * y_stride + j] = sum;
+        }
+    }
+}
+
+static void layer_norm(const float *x, const float *scale, const float *bias, float epsilon, float *y, size_t outer,
+                       size_t n)
+{
+    for (size_t o = 0; o < outer; o++, x += n, y += n) {
+        float mean = 0, variance = 0;
+        for (size_t j = 0; j < n; j++) {
+            mean += x[j] / (float)n;
+        }
+        for (size_t j = 0; j < n; j++) {
+            variance += (x[j] - mean) * (x[j] - mean) / (float)n;
+        }
+        for (size_t j = 0; j < n; j++) {
+            y[j] = (x[j] - mean) / sqrtf(variance + epsilon) * (scale != NULL ? scale[j] : 1) +
+                   (bias != NULL ? bias[j] : 0);
+        }
+    }
+}
+
+const native_kernels *native_reference(void)
+{
+    static const native_kernels kernels = {
+        .isa = MTL_ISA_GENERIC,
+        .name = "reference",
+        .lanes = 1,
+        .linear = linear,
+        .unary = unary,
+        .binary = binary,
+        .compare = compare,
+        .softmax = softmax,
+        .reduce = reduce,
+        .matmul = matmul,
+        .layer_norm = layer_norm,
+    };
+    return &kernels;
+}

@@ -1,0 +1,55 @@
+/* Which kernels this CPU runs. */
+#include "runtime/native/native.h"
+#include "runtime/native/tables.h"
+
+/* __builtin_cpu_supports asks the operating system too: it masks what XGETBV says is not saved. */
+static const native_kernels *avx512(void)
+{
+#ifdef NATIVE_HAS_AVX512
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma")) {
+        return &native_kernels_avx512;
+    }
+#endif
+    return NULL;
+}
+
+static const native_kernels *avx2(void)
+{
+#ifdef NATIVE_HAS_AVX2
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        return &native_kernels_avx2;
+    }
+#endif
+    return NULL;
+}
+
+const native_kernels *native_select(mtl_isa isa)
+{
+    switch (isa) {
+    case MTL_ISA_AUTO: {
+        const native_kernels *best = avx512();
+        best = best != NULL ? best : avx2();
+        return best != NULL ? best : &native_kernels_generic;
+    }
+    case MTL_ISA_GENERIC: return &native_kernels_generic;
+    case MTL_ISA_AVX2: return avx2();
+    case MTL_ISA_AVX512: return avx512();
+    }
+    return NULL;
+}
+
+void native_linear_grouped(const native_kernels *kernels, const native_linear *call, size_t groups, size_t x_group,
+                           size_t y_group)
+{
+    native_linear one = *call;
+    for (size_t g = 0; g < groups; g++) {
+        kernels->linear(&one);
+        one.x += x_group;
+        one.y += y_group;
+        one.w += native_panels(call->k, call->n);
+        if (one.bias != NULL) {
+            one.bias += native_padded(call->n);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/* From the records of a plan to prepared steps. */
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/internal.h"
+#include "runtime/native/native.h"
+#include "runtime/onednn/onednn.h"
+
+runtime_affine runtime_extent(const plan_view *view, const plan_tensor *tensor, unsigned axis)
+{
+    const mtl_dim *dim = &plan_dims(view, tensor)[axis];
+    return (runtime_affine){dim->fixed + dim->per_user, dim->per_row};
+}
+
+/* plan_check has bounded the extents of a tensor and allows only one axis with per_row, so that the product of two of
+ * its extents is affine; unsigned, so that a defect there is not undefined behaviour here. */
+runtime_affine runtime_times(runtime_affine a, runtime_affine b)
+{
+    uint64_t fixed = (uint64_t)a.fixed * (uint64_t)b.fixed;
+    uint64_t per_row = (uint64_t)a.fixed * (uint64_t)b.per_row + (uint64_t)a.per_row * (uint64_t)b.fixed;
+    return (runtime_affine){(int64_t)fixed, (int64_t)per_row};
+}
+
+runtime_affine runtime_elements(const plan_view *view, const plan_tensor *tensor, unsigned from, unsigned to)
+{
+    runtime_affine elements = {1, 0};
+    for (unsigned axis = from; axis < to; axis++) {
+        elements = runtime_times(elements, runtime_extent(view, tensor, axis));
+    }
+    return elements;
+}
+
+runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
+{
+    runtime_ref ref = {.storage = tensor->storage, .index = tensor->index, .offset = tensor->offset};
+    if (tensor->storage == PLAN_STORAGE_INPUT || tensor->storage == PLAN_STORAGE_OUTPUT) {
+        ref.offset = 0;
+        for (unsigned axis = 0; axis < tensor->rank; axis++) {
+            runtime_affine extent = runtime_extent(view, tensor, axis);
+            if (extent.per_row != 0) {
+                runtime_affine inner = runtime_elements(view, tensor, axis + 1, tensor->rank);
+                ref.per_row = (uint64_t)extent.per_row * (uint64_t)inner.fixed * mtl_dtype_size((mtl_dtype)tensor->dtype);
+            }
+        }
+    }
+    return ref;
+}
+
+mtl_status runtime_fail_step(const runtime_context *context, mtl_status status, const char *format, ...)
+{
+    char message[MTL_ERROR_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return base_fail(context->diag, status, "step %zu (%s, '%s'): %s", context->number,
+                     plan_op_name(context->step->op), plan_string(context->view, context->step->label), message);
+}
+
+static const runtime_prepare prepare[] = {
+#define PLAN_OP(number, name, ...) [number] = runtime_prepare_##name,
+#include "plan/ops.def"
+#undef PLAN_OP
+};
+
+static mtl_status prepare_providers(mtl_plan *plan, base_diag *diag)
+{
+    size_t length = strlen("native ") + strlen(plan->native->name) + 1;
+    char *name = RUNTIME_NEW(&plan->memory, char, length);
+    BASE_TRY_MEMORY(name, diag);
+    snprintf(name, length, "native %s", plan->native->name);
+    plan->native_name = name;
+    if (plan->provider == MTL_PROVIDER_ONEDNN) {
+        BASE_TRY(onednn_context_create(&plan->allocator, plan->native, diag, &plan->onednn));
+    }
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_steps(mtl_plan *plan, base_diag *diag)
+{
+    const plan_view *view = &plan->view;
+    BASE_TRY(prepare_providers(plan, diag));
+    plan->steps = RUNTIME_NEW(&plan->memory, runtime_step, view->step_count);
+    BASE_TRY_MEMORY(plan->steps, diag);
+    for (size_t i = 0; i < view->step_count; i++) {
+        runtime_context context = {.plan = plan, .view = view, .memory = &plan->memory, .diag = diag};
+        context.step = &view->steps[i];
+        context.number = i;
+        if (context.step->op >= sizeof prepare / sizeof prepare[0] || prepare[context.step->op] == NULL) {
+            return runtime_fail_step(&context, MTL_INTERNAL, "unknown operation %u", context.step->op);
+        }
+        BASE_TRY(prepare[context.step->op](&context, &plan->steps[i]));
+        if (plan->steps[i].kernel == NULL) {
+            plan->steps[i].kernel = plan->native_name;
+        }
+    }
+    return MTL_OK;
+}

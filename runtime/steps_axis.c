@@ -1,0 +1,157 @@
+/* Steps along axes: softmax, reduce, layer_norm. Each sees its tensor as (outer, n, inner). */
+#include "runtime/internal.h"
+#include "runtime/native/native.h"
+#include "runtime/onednn/onednn.h"
+
+typedef struct axis_state {
+    runtime_ref x, y, scale, bias;
+    bool has_scale, has_bias;
+    runtime_affine outer, n, inner;
+    unsigned function;
+    float epsilon;
+    const native_kernels *native;
+} axis_state;
+
+static mtl_status axis_new(const runtime_context *context, unsigned from, unsigned to, runtime_step_run run,
+                           axis_state **state, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *x = plan_operand(view, context->step, 0);
+    axis_state *s = RUNTIME_NEW(context->memory, axis_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->x = runtime_ref_of(view, x);
+    s->y = runtime_ref_of(view, plan_result(view, context->step));
+    s->outer = runtime_elements(view, x, 0, from);
+    s->n = runtime_elements(view, x, from, to);
+    s->inner = runtime_elements(view, x, to, x->rank);
+    s->function = context->step->function;
+    s->native = context->plan->native;
+    *result = (runtime_step){.run = run, .state = s};
+    *state = s;
+    return MTL_OK;
+}
+
+/* What `status`, of onednn_add_*, means for the step: MTL_UNSUPPORTED keeps the native kernel. */
+static mtl_status axis_onednn(const runtime_context *context, mtl_status status, const onednn_step *step,
+                              const axis_state *s, runtime_step *result)
+{
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    return runtime_onednn_call(context, step, &s->x, NULL, &s->y, s->outer, result);
+}
+
+static bool wants_onednn(const runtime_context *context, plan_op op, const axis_state *s)
+{
+    return s->n.per_row == 0 && s->inner.per_row == 0 && s->n.fixed > 0 && s->inner.fixed > 0 &&
+           runtime_choose_onednn(context->plan, op, 0, 0);
+}
+
+static mtl_status softmax_run(const void *state, const runtime_frame *frame)
+{
+    const axis_state *s = state;
+    s->native->softmax((plan_softmax)s->function, (const float *)runtime_in(frame, &s->x),
+                       (float *)runtime_out(frame, &s->y), (size_t)runtime_at(s->outer, frame->rows),
+                       (size_t)runtime_at(s->n, frame->rows), (size_t)runtime_at(s->inner, frame->rows));
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_softmax(const runtime_context *context, runtime_step *result)
+{
+    axis_state *s;
+    unsigned axis = (unsigned)context->view->attrs[context->step->attrs];
+    BASE_TRY(axis_new(context, axis, axis + 1, softmax_run, &s, result));
+    if (!wants_onednn(context, PLAN_OP_softmax, s)) {
+        return MTL_OK;
+    }
+    const onednn_step *step = NULL;
+    mtl_status status = onednn_add_softmax(context->plan->onednn, (plan_softmax)s->function, (size_t)s->n.fixed,
+                                           (size_t)s->inner.fixed, RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    return axis_onednn(context, status, step, s, result);
+}
+
+static mtl_status reduce_run(const void *state, const runtime_frame *frame)
+{
+    const axis_state *s = state;
+    s->native->reduce((plan_reduce)s->function, (const float *)runtime_in(frame, &s->x),
+                      (float *)runtime_out(frame, &s->y), (size_t)runtime_at(s->outer, frame->rows),
+                      (size_t)runtime_at(s->n, frame->rows), (size_t)runtime_at(s->inner, frame->rows));
+    return MTL_OK;
+}
+
+static mtl_status reduce_run_i32(const void *state, const runtime_frame *frame)
+{
+    const axis_state *s = state;
+    native_reduce_i32((plan_reduce)s->function, (const int32_t *)(const void *)runtime_in(frame, &s->x),
+                      (int32_t *)(void *)runtime_out(frame, &s->y), (size_t)runtime_at(s->outer, frame->rows),
+                      (size_t)runtime_at(s->n, frame->rows), (size_t)runtime_at(s->inner, frame->rows));
+    return MTL_OK;
+}
+
+static mtl_status reduce_run_i64(const void *state, const runtime_frame *frame)
+{
+    const axis_state *s = state;
+    native_reduce_i64((plan_reduce)s->function, (const int64_t *)(const void *)runtime_in(frame, &s->x),
+                      (int64_t *)(void *)runtime_out(frame, &s->y), (size_t)runtime_at(s->outer, frame->rows),
+                      (size_t)runtime_at(s->n, frame->rows), (size_t)runtime_at(s->inner, frame->rows));
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_reduce(const runtime_context *context, runtime_step *result)
+{
+    const int64_t *attrs = context->view->attrs + context->step->attrs;
+    uint8_t dtype = plan_operand(context->view, context->step, 0)->dtype;
+    axis_state *s;
+    BASE_TRY(axis_new(context, (unsigned)attrs[0], (unsigned)attrs[1], reduce_run, &s, result));
+    switch (dtype) {
+    case MTL_F32: break;
+    case MTL_I32:
+        result->run = reduce_run_i32;
+        result->kernel = "plain";
+        return MTL_OK;
+    case MTL_I64:
+        result->run = reduce_run_i64;
+        result->kernel = "plain";
+        return MTL_OK;
+    default: return runtime_fail_step(context, MTL_UNSUPPORTED, "reduction of %s", mtl_dtype_name((mtl_dtype)dtype));
+    }
+    if (!wants_onednn(context, PLAN_OP_reduce, s)) {
+        return MTL_OK;
+    }
+    const onednn_step *step = NULL;
+    mtl_status status = onednn_add_reduce(context->plan->onednn, (plan_reduce)s->function, (size_t)s->n.fixed,
+                                          (size_t)s->inner.fixed, RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    return axis_onednn(context, status, step, s, result);
+}
+
+static mtl_status layer_norm_run(const void *state, const runtime_frame *frame)
+{
+    const axis_state *s = state;
+    const float *scale = s->has_scale ? (const float *)runtime_in(frame, &s->scale) : NULL;
+    const float *bias = s->has_bias ? (const float *)runtime_in(frame, &s->bias) : NULL;
+    s->native->layer_norm((const float *)runtime_in(frame, &s->x), scale, bias, s->epsilon,
+                          (float *)runtime_out(frame, &s->y), (size_t)runtime_at(s->outer, frame->rows),
+                          (size_t)runtime_at(s->n, frame->rows));
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_layer_norm(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_step *step = context->step;
+    const plan_tensor *x = plan_operand(view, step, 0);
+    const plan_tensor *scale = step->input_count > 1 ? plan_operand(view, step, 1) : NULL;
+    const plan_tensor *bias = step->input_count > 2 ? plan_operand(view, step, 2) : NULL;
+    axis_state *s;
+    BASE_TRY(axis_new(context, (unsigned)view->attrs[step->attrs], x->rank, layer_norm_run, &s, result));
+    s->epsilon = (float)plan_attr_float(view, step, 1);
+    s->has_scale = scale != NULL;
+    s->has_bias = bias != NULL;
+    if (scale != NULL) {
+        s->scale = runtime_ref_of(view, scale);
+    }
+    if (bias != NULL) {
+        s->bias = runtime_ref_of(view, bias);
+    }
+    return MTL_OK;
+}

@@ -1,0 +1,311 @@
+/* Steps that compute: products, activations, and reductions along an axis. */
+#include "runtime/native/native.h"
+#include "runtime/nest.h"
+#include "runtime/onednn/onednn.h"
+
+typedef struct linear_state {
+    runtime_ref x, w, bias, y;
+    bool has_bias;
+    runtime_affine rows;
+    size_t groups, x_group, y_group;
+    native_linear call;
+    const native_kernels *native;
+    const onednn_step *onednn;
+} linear_state;
+
+static native_linear linear_call(const linear_state *s, const runtime_frame *frame)
+{
+    native_linear call = s->call;
+    call.x = (const float *)runtime_in(frame, &s->x);
+    call.w = (const float *)runtime_in(frame, &s->w);
+    call.bias = s->has_bias ? (const float *)runtime_in(frame, &s->bias) : NULL;
+    call.y = (float *)runtime_out(frame, &s->y);
+    call.rows = (size_t)runtime_at(s->rows, frame->rows);
+    return call;
+}
+
+static mtl_status linear_run(const void *state, const runtime_frame *frame)
+{
+    const linear_state *s = state;
+    native_linear call = linear_call(s, frame);
+    s->native->linear(&call);
+    return MTL_OK;
+}
+
+static mtl_status linear_run_grouped(const void *state, const runtime_frame *frame)
+{
+    const linear_state *s = state;
+    native_linear call = linear_call(s, frame);
+    native_linear_grouped(s->native, &call, s->groups, s->x_group, s->y_group);
+    return MTL_OK;
+}
+
+static mtl_status linear_run_onednn(const void *state, const runtime_frame *frame)
+{
+    const linear_state *s = state;
+    native_linear call = linear_call(s, frame);
+    return onednn_run_linear(frame->onednn, s->onednn, &call, frame->diag);
+}
+
+static mtl_status linear_onednn(const runtime_context *context, linear_state *s, runtime_step *result)
+{
+    onednn_linear shape = {
+        .k = s->call.k, .n = s->call.n, .groups = s->groups,
+        .x_stride = s->call.x_stride, .x_group = s->x_group, .y_stride = s->call.y_stride, .y_group = s->y_group,
+    };
+    mtl_status status =
+        onednn_add_linear(context->plan->onednn, &shape, RUNTIME_ONEDNN_ROWS, context->diag, &s->onednn);
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    result->run = linear_run_onednn;
+    result->kernel = runtime_onednn_name(context, s->onednn);
+    BASE_TRY_MEMORY(result->kernel, context->diag);
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_step *step = context->step;
+    const plan_tensor *x = plan_operand(view, step, 0), *w = plan_operand(view, step, 1);
+    const plan_tensor *bias = step->input_count > 2 ? plan_operand(view, step, 2) : NULL;
+    linear_state *s = RUNTIME_NEW(context->memory, linear_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->native = context->plan->native;
+    s->groups = (size_t)plan_dims(view, w)[0].fixed;
+    size_t k = (size_t)plan_dims(view, w)[1].fixed, n = (size_t)plan_dims(view, w)[2].fixed;
+    s->x_group = k;
+    s->y_group = n;
+    s->call = (native_linear){
+        .x_stride = s->groups * k, .y_stride = s->groups * n, .k = k, .n = n,
+        .act = (plan_unary)step->function,
+        .a = (float)plan_attr_float(view, step, 0), .b = (float)plan_attr_float(view, step, 1),
+    };
+    s->rows = runtime_elements(view, x, 0, x->rank - (s->groups > 1 ? 2 : 1));
+    s->x = runtime_ref_of(view, x);
+    s->w = runtime_ref_of(view, w);
+    s->y = runtime_ref_of(view, plan_result(view, step));
+    s->has_bias = bias != NULL;
+    if (bias != NULL) {
+        s->bias = runtime_ref_of(view, bias);
+    }
+    *result = (runtime_step){.run = s->groups > 1 ? linear_run_grouped : linear_run, .state = s};
+    return runtime_choose_onednn(context->plan, PLAN_OP_linear, k, n) ? linear_onednn(context, s, result) : MTL_OK;
+}
+
+typedef struct matmul_state {
+    runtime_nest nest; /* over the leading axes, in bytes */
+    runtime_ref a, b, y;
+    runtime_affine m, k, n;
+    const native_kernels *native;
+} matmul_state;
+
+/* The innermost leading axis, with the extents of this tile. */
+typedef struct matmul_batch {
+    const native_kernels *native;
+    size_t m, k, n;
+} matmul_batch;
+
+static void matmul_inner(const runtime_lane *lane)
+{
+    const matmul_batch *s = lane->state;
+    const unsigned char *a = lane->in[0], *b = lane->in[1];
+    unsigned char *y = lane->out;
+    for (int64_t i = 0; i < lane->n; i++) {
+        s->native->matmul((const float *)a, s->k, (const float *)b, s->n, (float *)y, s->n, s->m, s->k, s->n);
+        a += lane->step[1];
+        b += lane->step[2];
+        y += lane->step[0];
+    }
+}
+
+static mtl_status matmul_run(const void *state, const runtime_frame *frame)
+{
+    const matmul_state *s = state;
+    matmul_batch batch = {
+        .native = s->native,
+        .m = (size_t)runtime_at(s->m, frame->rows),
+        .k = (size_t)runtime_at(s->k, frame->rows),
+        .n = (size_t)runtime_at(s->n, frame->rows),
+    };
+    runtime_lane lane = {
+        .out = runtime_out(frame, &s->y),
+        .in = {runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
+        .state = &batch,
+    };
+    runtime_nest_run(&s->nest, frame->rows, &lane, matmul_inner);
+    return MTL_OK;
+}
+
+static bool is_one(runtime_affine affine)
+{
+    return affine.fixed == 1 && affine.per_row == 0;
+}
+
+/* The strides of `tensor`'s leading axes, aligned with those of the product; 0 where broadcast. */
+static void leading_strides(const plan_view *view, const plan_tensor *tensor, unsigned leading, runtime_affine *strides)
+{
+    runtime_affine own[MTL_MAX_RANK];
+    runtime_strides(view, tensor, own);
+    unsigned count = tensor->rank - 2u;
+    for (unsigned axis = 0; axis < leading; axis++) {
+        strides[axis] = (runtime_affine){0, 0};
+        if (axis + count >= leading) {
+            unsigned from = axis + count - leading;
+            if (!is_one(runtime_extent(view, tensor, from))) {
+                strides[axis] = own[from];
+            }
+        }
+    }
+}
+
+/* oneDNN takes one leading axis: each operand has all of it or none. */
+static mtl_status matmul_onednn(const runtime_context *context, matmul_state *s, runtime_step *result)
+{
+    if (s->m.per_row != 0 || s->k.per_row != 0 || s->n.per_row != 0 || s->nest.rank != 1) {
+        return MTL_OK;
+    }
+    onednn_matmul shape = {.m = (size_t)s->m.fixed, .k = (size_t)s->k.fixed, .n = (size_t)s->n.fixed};
+    bool per_row[2];
+    for (int i = 0; i < 2; i++) {
+        runtime_affine stride = s->nest.stride[i + 1][0];
+        int64_t dense = 4 * s->k.fixed * (i == 0 ? s->m.fixed : s->n.fixed);
+        per_row[i] = stride.fixed != 0;
+        if (stride.per_row != 0 || (per_row[i] && stride.fixed != dense)) {
+            return MTL_OK;
+        }
+    }
+    shape.a_per_row = per_row[0];
+    shape.b_per_row = per_row[1];
+    const onednn_step *step;
+    mtl_status status = onednn_add_matmul(context->plan->onednn, &shape, RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    return runtime_onednn_call(context, step, &s->a, &s->b, &s->y, s->nest.extent[0], result);
+}
+
+mtl_status runtime_prepare_matmul(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *a = plan_operand(view, context->step, 0), *b = plan_operand(view, context->step, 1);
+    const plan_tensor *y = plan_result(view, context->step);
+    if (y->dtype != MTL_F32) {
+        return runtime_fail_step(context, MTL_UNSUPPORTED, "product of %s", mtl_dtype_name((mtl_dtype)y->dtype));
+    }
+    matmul_state *s = RUNTIME_NEW(context->memory, matmul_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->native = context->plan->native;
+    s->a = runtime_ref_of(view, a);
+    s->b = runtime_ref_of(view, b);
+    s->y = runtime_ref_of(view, y);
+    s->m = runtime_extent(view, y, y->rank - 2u);
+    s->n = runtime_extent(view, y, y->rank - 1u);
+    s->k = runtime_extent(view, a, a->rank - 1u);
+    unsigned leading = y->rank - 2u;
+    runtime_affine strides[2][MTL_MAX_RANK];
+    leading_strides(view, a, leading, strides[0]);
+    leading_strides(view, b, leading, strides[1]);
+    runtime_nest_begin(&s->nest, view, y);
+    s->nest.rank = leading;
+    runtime_nest_strided(&s->nest, strides[0]);
+    runtime_nest_strided(&s->nest, strides[1]);
+    runtime_nest_merge(&s->nest);
+    /* One b for all: the leading axes and the rows of a are rows alike. */
+    runtime_affine none = s->nest.stride[2][0], row = {4 * s->k.fixed * s->m.fixed, 4 * s->k.per_row * s->m.fixed};
+    runtime_affine step = s->nest.stride[1][0];
+    if (s->nest.rank == 1 && none.fixed == 0 && none.per_row == 0 && s->m.per_row == 0 && step.fixed == row.fixed &&
+        step.per_row == row.per_row) {
+        s->m = runtime_times(s->m, s->nest.extent[0]);
+        s->nest.extent[0] = (runtime_affine){1, 0};
+    }
+    *result = (runtime_step){.run = matmul_run, .state = s};
+    bool onednn = runtime_choose_onednn(context->plan, PLAN_OP_matmul, (size_t)s->k.fixed, (size_t)s->n.fixed);
+    return onednn ? matmul_onednn(context, s, result) : MTL_OK;
+}
+
+typedef struct unary_state {
+    runtime_ref x, y;
+    runtime_affine count;
+    plan_unary function;
+    float a, b;
+    const native_kernels *native;
+    void (*call)(const struct unary_state *state, const void *x, void *y, size_t n);
+} unary_state;
+
+static void unary_f32(const unary_state *s, const void *x, void *y, size_t n)
+{
+    s->native->unary(s->function, s->a, s->b, x, y, n);
+}
+
+static void unary_i32(const unary_state *s, const void *x, void *y, size_t n)
+{
+    native_unary_i32(s->function, x, y, n);
+}
+
+static void unary_i64(const unary_state *s, const void *x, void *y, size_t n)
+{
+    native_unary_i64(s->function, x, y, n);
+}
+
+static void unary_not(const unary_state *s, const void *x, void *y, size_t n)
+{
+    (void)s;
+    native_not(x, y, n);
+}
+
+static void unary_test(const unary_state *s, const void *x, void *y, size_t n)
+{
+    native_test(s->function, x, y, n);
+}
+
+static mtl_status unary_run(const void *state, const runtime_frame *frame)
+{
+    const unary_state *s = state;
+    s->call(s, runtime_in(frame, &s->x), runtime_out(frame, &s->y), (size_t)runtime_at(s->count, frame->rows));
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *x = plan_operand(view, context->step, 0), *y = plan_result(view, context->step);
+    unary_state *s = RUNTIME_NEW(context->memory, unary_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->x = runtime_ref_of(view, x);
+    s->y = runtime_ref_of(view, y);
+    s->count = runtime_elements(view, x, 0, x->rank);
+    s->function = (plan_unary)context->step->function;
+    s->a = (float)plan_attr_float(view, context->step, 0);
+    s->b = (float)plan_attr_float(view, context->step, 1);
+    s->native = context->plan->native;
+    bool tests = s->function == PLAN_UNARY_isnan || s->function == PLAN_UNARY_isinf;
+    switch (x->dtype) {
+    case MTL_F32: s->call = tests ? unary_test : unary_f32; break;
+    case MTL_I32: s->call = unary_i32; break;
+    case MTL_I64: s->call = unary_i64; break;
+    case MTL_BOOL: s->call = unary_not; break;
+    default:
+        return runtime_fail_step(context, MTL_UNSUPPORTED, "%s of %s", plan_function_name(PLAN_OP_unary, s->function),
+                                 mtl_dtype_name((mtl_dtype)x->dtype));
+    }
+    bool floats = s->call == unary_f32;
+    *result = (runtime_step){.run = unary_run, .state = s, .kernel = floats ? NULL : "plain"};
+    if (!floats || !runtime_choose_onednn(context->plan, PLAN_OP_unary, 0, 0)) {
+        return MTL_OK;
+    }
+    bool affine = s->count.per_row != 0 && s->count.fixed != 0;
+    int64_t n = s->count.per_row != 0 ? s->count.per_row : s->count.fixed;
+    if (affine || n <= 0) {
+        return MTL_OK;
+    }
+    const onednn_step *step;
+    mtl_status status = onednn_add_unary(context->plan->onednn, s->function, s->a, s->b, (size_t)n,
+                                         RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    runtime_affine rows = {s->count.per_row == 0, s->count.per_row != 0};
+    return runtime_onednn_call(context, step, &s->x, NULL, &s->y, rows, result);
+}

@@ -1,0 +1,289 @@
+/* Steps that move whole blocks: concat, gather, copy, store; and extents. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "runtime/internal.h"
+#include "runtime/native/native.h"
+
+/* --- copy, store --- */
+
+/* x (outer, its extent, inner) into y (outer, its extent, inner); `copy` is one block. */
+typedef struct block_state {
+    runtime_ref x, y;
+    runtime_affine outer;
+    runtime_affine bytes;    /* of a block of x */
+    runtime_affine y_stride; /* between blocks of y, for all rows of the call */
+} block_state;
+
+static mtl_status copy_run(const void *state, const runtime_frame *frame)
+{
+    const block_state *s = state;
+    const unsigned char *x = runtime_in(frame, &s->x);
+    unsigned char *y = runtime_out(frame, &s->y);
+    if (x != y) {
+        memcpy(y, x, (size_t)runtime_at(s->bytes, frame->rows));
+    }
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_copy(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *x = plan_operand(view, context->step, 0);
+    block_state *s = RUNTIME_NEW(context->memory, block_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    runtime_affine size = {(int64_t)mtl_dtype_size((mtl_dtype)x->dtype), 0};
+    s->x = runtime_ref_of(view, x);
+    s->y = runtime_ref_of(view, plan_result(view, context->step));
+    s->bytes = runtime_times(runtime_elements(view, x, 0, x->rank), size);
+    *result = (runtime_step){.run = copy_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}
+
+static mtl_status store_run(const void *state, const runtime_frame *frame)
+{
+    const block_state *s = state;
+    size_t bytes = (size_t)runtime_at(s->bytes, frame->rows);
+    native_copy_2d(runtime_in(frame, &s->x), bytes, runtime_out(frame, &s->y),
+                   (size_t)runtime_at(s->y_stride, frame->total_rows), (size_t)runtime_at(s->outer, frame->rows),
+                   bytes);
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_store(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *x = plan_operand(view, context->step, 0), *y = plan_result(view, context->step);
+    block_state *s = RUNTIME_NEW(context->memory, block_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    unsigned axis = 0; /* the candidates' */
+    while (axis < y->rank && runtime_extent(view, y, axis).per_row == 0) {
+        axis++;
+    }
+    axis = axis == y->rank ? 0 : axis;
+    runtime_affine size = {(int64_t)mtl_dtype_size((mtl_dtype)x->dtype), 0};
+    s->x = runtime_ref_of(view, x);
+    s->y = runtime_ref_of(view, y);
+    s->outer = runtime_elements(view, y, 0, axis);
+    s->bytes = runtime_times(runtime_elements(view, x, axis, x->rank), size);
+    s->y_stride = runtime_times(runtime_elements(view, y, axis, y->rank), size);
+    *result = (runtime_step){.run = store_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}
+
+/* --- concat --- */
+
+typedef struct concat_part {
+    runtime_ref x;
+    runtime_affine bytes; /* of one block */
+} concat_part;
+
+typedef struct concat_state {
+    runtime_ref y;
+    runtime_affine outer;
+    runtime_affine stride; /* bytes of a block of y */
+    size_t count;
+    concat_part *parts;
+} concat_state;
+
+static mtl_status concat_run(const void *state, const runtime_frame *frame)
+{
+    const concat_state *s = state;
+    unsigned char *y = runtime_out(frame, &s->y);
+    size_t outer = (size_t)runtime_at(s->outer, frame->rows);
+    size_t stride = (size_t)runtime_at(s->stride, frame->rows);
+    for (size_t i = 0; i < s->count; i++) {
+        size_t bytes = (size_t)runtime_at(s->parts[i].bytes, frame->rows);
+        native_copy_2d(runtime_in(frame, &s->parts[i].x), bytes, y, stride, outer, bytes);
+        y += bytes;
+    }
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_concat(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_step *step = context->step;
+    const plan_tensor *y = plan_result(view, step);
+    unsigned axis = (unsigned)view->attrs[step->attrs];
+    concat_state *s = RUNTIME_NEW(context->memory, concat_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->parts = RUNTIME_NEW(context->memory, concat_part, step->input_count);
+    BASE_TRY_MEMORY(s->parts, context->diag);
+    runtime_affine size = {(int64_t)mtl_dtype_size((mtl_dtype)y->dtype), 0};
+    s->y = runtime_ref_of(view, y);
+    s->outer = runtime_elements(view, y, 0, axis);
+    s->stride = runtime_times(runtime_elements(view, y, axis, y->rank), size);
+    s->count = step->input_count;
+    for (unsigned i = 0; i < step->input_count; i++) {
+        const plan_tensor *x = plan_operand(view, step, i);
+        s->parts[i].x = runtime_ref_of(view, x);
+        s->parts[i].bytes = runtime_times(runtime_elements(view, x, axis, x->rank), size);
+    }
+    *result = (runtime_step){.run = concat_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}
+
+/* --- gather --- */
+
+typedef struct gather_state {
+    runtime_ref data, indices, y;
+    bool wide; /* int64 */
+    runtime_affine outer, count, bytes, n; /* data (outer, count, a row of `bytes`), n indices */
+    /* Where an index comes from, for messages: an input or a value, and its candidates' axis. */
+    const char *kind, *name;
+    runtime_affine index_inner; /* elements after that axis */
+    runtime_affine index_extent;
+} gather_state;
+
+static int64_t index_at(const gather_state *s, const unsigned char *indices, size_t i)
+{
+    return s->wide ? ((const int64_t *)(const void *)indices)[i] : ((const int32_t *)(const void *)indices)[i];
+}
+
+static mtl_status fail_index(const gather_state *s, const runtime_frame *frame, const unsigned char *indices, size_t at)
+{
+    int64_t id = index_at(s, indices, at), count = runtime_at(s->count, frame->rows);
+    if (s->index_extent.per_row == 0) {
+        return base_fail(frame->diag, MTL_INVALID_DATA, "%s '%s', element %zu: id %" PRId64
+                         " is outside of its table's [-%" PRId64 ", %" PRId64 "]", s->kind, s->name, at, id, count,
+                         count - 1);
+    }
+    int64_t place = (int64_t)at / runtime_at(s->index_inner, frame->rows) % runtime_at(s->index_extent, frame->rows);
+    return base_fail(frame->diag, MTL_INVALID_DATA, "%s '%s', row %" PRId64 ": id %" PRId64
+                     " is outside of its table's [-%" PRId64 ", %" PRId64 "]", s->kind, s->name,
+                     frame->first + place / s->index_extent.per_row, id, count, count - 1);
+}
+
+/* One index for all of the outer blocks: a strided copy. */
+static mtl_status gather_one(const gather_state *s, const runtime_frame *frame, const unsigned char *data,
+                             const unsigned char *indices, unsigned char *y)
+{
+    int64_t count = runtime_at(s->count, frame->rows), id = index_at(s, indices, 0);
+    if (id < -count || id >= count) {
+        return fail_index(s, frame, indices, 0);
+    }
+    size_t bytes = (size_t)runtime_at(s->bytes, frame->rows);
+    native_copy_2d(data + (size_t)(id < 0 ? id + count : id) * bytes, (size_t)count * bytes, y, bytes,
+                   (size_t)runtime_at(s->outer, frame->rows), bytes);
+    return MTL_OK;
+}
+
+static mtl_status gather_run(const void *state, const runtime_frame *frame)
+{
+    const gather_state *s = state;
+    const unsigned char *data = runtime_in(frame, &s->data), *indices = runtime_in(frame, &s->indices);
+    unsigned char *y = runtime_out(frame, &s->y);
+    size_t outer = (size_t)runtime_at(s->outer, frame->rows), n = (size_t)runtime_at(s->n, frame->rows);
+    size_t count = (size_t)runtime_at(s->count, frame->rows), bytes = (size_t)runtime_at(s->bytes, frame->rows);
+    if (n == 1) {
+        return gather_one(s, frame, data, indices, y);
+    }
+    for (size_t i = 0; i < outer; i++) {
+        const unsigned char *block = data + i * count * bytes;
+        unsigned char *out = y + i * n * bytes;
+        size_t done = s->wide ? native_gather_i64(block, count, bytes, bytes, (const int64_t *)(const void *)indices,
+                                                  n, out, bytes)
+                              : native_gather_i32(block, count, bytes, bytes, (const int32_t *)(const void *)indices,
+                                                  n, out, bytes);
+        if (done < n) {
+            return fail_index(s, frame, indices, done);
+        }
+    }
+    return MTL_OK;
+}
+
+static bool same_place(const plan_tensor *a, const plan_tensor *b)
+{
+    return a->storage == b->storage && a->index == b->index && a->offset == b->offset;
+}
+
+/* Whether `op` hands its first operand's elements on, so that a user knows the id by that operand's name. */
+static bool hands_on(unsigned op)
+{
+    return op == PLAN_OP_cast || op == PLAN_OP_copy || op == PLAN_OP_slice || op == PLAN_OP_transpose ||
+           op == PLAN_OP_expand || op == PLAN_OP_concat || op == PLAN_OP_unary || op == PLAN_OP_binary;
+}
+
+const plan_tensor *runtime_origin(const plan_view *view, const plan_tensor *tensor, size_t before)
+{
+    while (before-- > 0 && tensor->storage != PLAN_STORAGE_INPUT) {
+        const plan_step *step = &view->steps[before];
+        if (same_place(plan_result(view, step), tensor)) {
+            const plan_tensor *first = hands_on(step->op) ? plan_operand(view, step, 0) : NULL;
+            if (first == NULL || first->storage == PLAN_STORAGE_CONST) {
+                break;
+            }
+            tensor = first;
+        }
+    }
+    return tensor;
+}
+
+static void describe_indices(const runtime_context *context, const plan_tensor *indices, gather_state *s)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *source = runtime_origin(view, indices, context->number);
+    s->kind = source->storage == PLAN_STORAGE_INPUT ? "input" : "value";
+    /* A view of an input may have a name of its own; the signature's is the one that the caller knows. */
+    s->name = source->storage == PLAN_STORAGE_INPUT ? context->plan->signature[source->index].name
+                                                    : plan_string(view, source->name);
+    for (unsigned axis = 0; axis < indices->rank; axis++) {
+        runtime_affine extent = runtime_extent(view, indices, axis);
+        if (extent.per_row != 0) {
+            s->index_extent = extent;
+            s->index_inner = runtime_elements(view, indices, axis + 1, indices->rank);
+        }
+    }
+}
+
+mtl_status runtime_prepare_gather(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *data = plan_operand(view, context->step, 0), *indices = plan_operand(view, context->step, 1);
+    unsigned axis = (unsigned)view->attrs[context->step->attrs];
+    gather_state *s = RUNTIME_NEW(context->memory, gather_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    runtime_affine size = {(int64_t)mtl_dtype_size((mtl_dtype)data->dtype), 0};
+    s->data = runtime_ref_of(view, data);
+    s->indices = runtime_ref_of(view, indices);
+    s->y = runtime_ref_of(view, plan_result(view, context->step));
+    s->wide = indices->dtype == MTL_I64;
+    s->outer = runtime_elements(view, data, 0, axis);
+    s->count = runtime_extent(view, data, axis);
+    s->bytes = runtime_times(runtime_elements(view, data, axis + 1, data->rank), size);
+    s->n = runtime_elements(view, indices, 0, indices->rank);
+    describe_indices(context, indices, s);
+    *result = (runtime_step){.run = gather_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}
+
+/* --- extents --- */
+
+typedef struct extents_state {
+    runtime_ref y;
+    size_t count;
+    const int64_t *attrs; /* (fixed, per_row) of each element */
+} extents_state;
+
+/* Extents are those of the whole call: a graph that computes with its batch size means all candidates. */
+static mtl_status extents_run(const void *state, const runtime_frame *frame)
+{
+    const extents_state *s = state;
+    int64_t *y = (int64_t *)(void *)runtime_out(frame, &s->y);
+    for (size_t i = 0; i < s->count; i++) {
+        y[i] = s->attrs[2 * i] + s->attrs[2 * i + 1] * frame->total_rows;
+    }
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_extents(const runtime_context *context, runtime_step *result)
+{
+    extents_state *s = RUNTIME_NEW(context->memory, extents_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->y = runtime_ref_of(context->view, plan_result(context->view, context->step));
+    s->attrs = context->view->attrs + context->step->attrs;
+    s->count = context->step->attr_count / 2;
+    *result = (runtime_step){.run = extents_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}

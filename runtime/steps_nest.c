@@ -1,0 +1,331 @@
+/* Steps that are a loop nest: binary and where (broadcasting), transpose, slice and expand (moves). */
+#include <string.h>
+
+#include "runtime/native/native.h"
+#include "runtime/nest.h"
+#include "runtime/onednn/onednn.h"
+
+typedef struct binary_state {
+    runtime_nest nest;
+    runtime_ref a, b, y;
+    plan_binary function;
+    const native_kernels *native;
+    void (*call)(const struct binary_state *state, const void *a, size_t a_step, const void *b, size_t b_step, void *y,
+                 size_t n);
+    size_t size; /* bytes of an element of a and b */
+} binary_state;
+
+static void binary_f32(const binary_state *s, const void *a, size_t a_step, const void *b, size_t b_step, void *y,
+                       size_t n)
+{
+    s->native->binary(s->function, a, a_step, b, b_step, y, n);
+}
+
+static void compare_f32(const binary_state *s, const void *a, size_t a_step, const void *b, size_t b_step, void *y,
+                        size_t n)
+{
+    s->native->compare(s->function, a, a_step, b, b_step, y, n);
+}
+
+#define PLAIN_BINARY(name)                                                                                     \
+    static void plain_##name(const binary_state *s, const void *a, size_t a_step, const void *b, size_t b_step, \
+                             void *y, size_t n)                                                                 \
+    {                                                                                                           \
+        native_##name(s->function, a, a_step, b, b_step, y, n);                                                 \
+    }
+PLAIN_BINARY(binary_i32)
+PLAIN_BINARY(binary_i64)
+PLAIN_BINARY(compare_i32)
+PLAIN_BINARY(compare_i64)
+PLAIN_BINARY(logic)
+#undef PLAIN_BINARY
+
+/* Copies n elements of `size` bytes, `step` bytes apart, into a dense buffer. */
+static void gather_strided(const unsigned char *from, int64_t step, size_t size, void *to, int64_t n)
+{
+    unsigned char *out = to;
+    switch (size) {
+    case 1:
+        for (int64_t i = 0; i < n; i++) {
+            out[i] = from[i * step];
+        }
+        break;
+    case 2:
+        for (int64_t i = 0; i < n; i++) {
+            memcpy(out + 2 * i, from + i * step, 2);
+        }
+        break;
+    case 4:
+        for (int64_t i = 0; i < n; i++) {
+            memcpy(out + 4 * i, from + i * step, 4);
+        }
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++) {
+            memcpy(out + 8 * i, from + i * step, 8);
+        }
+        break;
+    }
+}
+
+enum { CHUNK = 128 };
+
+/* The kernels take steps of 0 and 1 elements; other strides go through a small buffer, so that the arithmetic of an
+ * element is the same on both ways. */
+static void binary_inner(const runtime_lane *lane)
+{
+    const binary_state *s = lane->state;
+    int64_t size = (int64_t)s->size;
+    bool plain[2];
+    for (int i = 0; i < 2; i++) {
+        plain[i] = lane->step[i + 1] == 0 || lane->step[i + 1] == size;
+    }
+    if (plain[0] && plain[1]) {
+        s->call(s, lane->in[0], lane->step[1] != 0, lane->in[1], lane->step[2] != 0, lane->out, (size_t)lane->n);
+        return;
+    }
+    int64_t buffer[2][CHUNK];
+    for (int64_t done = 0; done < lane->n; done += CHUNK) {
+        int64_t n = lane->n - done < CHUNK ? lane->n - done : CHUNK;
+        const void *at[2];
+        for (int i = 0; i < 2; i++) {
+            at[i] = lane->in[i] + done * lane->step[i + 1];
+            if (!plain[i]) {
+                gather_strided(at[i], lane->step[i + 1], s->size, buffer[i], n);
+                at[i] = buffer[i];
+            }
+        }
+        s->call(s, at[0], lane->step[1] != 0, at[1], lane->step[2] != 0, lane->out + done * lane->step[0], (size_t)n);
+    }
+}
+
+static mtl_status binary_run(const void *state, const runtime_frame *frame)
+{
+    const binary_state *s = state;
+    runtime_lane lane = {
+        .out = runtime_out(frame, &s->y),
+        .in = {runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
+        .state = s,
+    };
+    runtime_nest_run(&s->nest, frame->rows, &lane, binary_inner);
+    return MTL_OK;
+}
+
+/* Whether operand `i` of the nest fits one of oneDNN's forms over (rows, n): all of it, or one element, along either. */
+static bool onednn_operand(const runtime_nest *nest, unsigned i, int64_t n, bool *per_row, bool *full)
+{
+    runtime_affine inner = nest->stride[i][nest->rank - 1], outer = {0, 0};
+    if (nest->rank == 2) {
+        outer = nest->stride[i][0];
+    } else if (nest->extent[0].per_row != 0) {
+        outer = runtime_times(inner, (runtime_affine){n, 0});
+    }
+    *per_row = outer.fixed != 0;
+    *full = inner.fixed != 0;
+    return inner.per_row == 0 && outer.per_row == 0 && (!*full || inner.fixed == 4) &&
+           (!*per_row || outer.fixed == (*full ? 4 * n : 4));
+}
+
+static mtl_status binary_onednn(const runtime_context *context, const binary_state *s, runtime_step *result)
+{
+    const runtime_nest *nest = &s->nest;
+    runtime_affine rows = {1, 0}, inner = nest->extent[nest->rank - 1];
+    onednn_binary shape = {.n = (size_t)inner.fixed};
+    if (nest->rank == 2) {
+        rows = nest->extent[0];
+    } else if (inner.per_row != 0) {
+        rows = (runtime_affine){0, 1};
+        shape.n = (size_t)inner.per_row;
+    }
+    bool affine = inner.per_row != 0 && (nest->rank == 2 || inner.fixed != 0);
+    if (nest->rank > 2 || affine || shape.n == 0 ||
+        !onednn_operand(nest, 1, (int64_t)shape.n, &shape.a_per_row, &shape.a_full) ||
+        !onednn_operand(nest, 2, (int64_t)shape.n, &shape.b_per_row, &shape.b_full)) {
+        return MTL_OK;
+    }
+    const onednn_step *step;
+    mtl_status status = onednn_add_binary(context->plan->onednn, s->function, &shape, RUNTIME_ONEDNN_ROWS,
+                                          context->diag, &step);
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    return runtime_onednn_call(context, step, &s->a, &s->b, &s->y, rows, result);
+}
+
+mtl_status runtime_prepare_binary(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *a = plan_operand(view, context->step, 0), *b = plan_operand(view, context->step, 1);
+    const plan_tensor *y = plan_result(view, context->step);
+    binary_state *s = RUNTIME_NEW(context->memory, binary_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->function = (plan_binary)context->step->function;
+    s->native = context->plan->native;
+    s->size = mtl_dtype_size((mtl_dtype)a->dtype);
+    s->a = runtime_ref_of(view, a);
+    s->b = runtime_ref_of(view, b);
+    s->y = runtime_ref_of(view, y);
+    bool compares = y->dtype == MTL_BOOL;
+    switch (a->dtype) {
+    case MTL_F32: s->call = compares ? compare_f32 : binary_f32; break;
+    case MTL_I32: s->call = compares ? plain_compare_i32 : plain_binary_i32; break;
+    case MTL_I64: s->call = compares ? plain_compare_i64 : plain_binary_i64; break;
+    case MTL_BOOL: s->call = plain_logic; break;
+    default:
+        return runtime_fail_step(context, MTL_UNSUPPORTED, "%s of %s", plan_function_name(PLAN_OP_binary, s->function),
+                                 mtl_dtype_name((mtl_dtype)a->dtype));
+    }
+    runtime_nest_begin(&s->nest, view, y);
+    runtime_nest_broadcast(&s->nest, view, a);
+    runtime_nest_broadcast(&s->nest, view, b);
+    runtime_nest_merge(&s->nest);
+    *result = (runtime_step){.run = binary_run, .state = s, .kernel = a->dtype == MTL_F32 ? NULL : "plain"};
+    bool onednn = s->call == binary_f32 && runtime_choose_onednn(context->plan, PLAN_OP_binary, 0, 0);
+    return onednn ? binary_onednn(context, s, result) : MTL_OK;
+}
+
+typedef struct where_state {
+    runtime_nest nest;
+    runtime_ref condition, a, b, y;
+    size_t size;
+} where_state;
+
+#define WHERE_LOOP(bytes)                                                                               \
+    for (int64_t i = 0; i < lane->n; i++) {                                                             \
+        const unsigned char *from = lane->in[0][i * lane->step[1]] ? lane->in[1] + i * lane->step[2]    \
+                                                                   : lane->in[2] + i * lane->step[3];   \
+        memcpy(lane->out + i * (bytes), from, (bytes));                                                 \
+    }
+
+static void where_inner(const runtime_lane *lane)
+{
+    const where_state *s = lane->state;
+    switch (s->size) {
+    case 1: WHERE_LOOP(1) break;
+    case 2: WHERE_LOOP(2) break;
+    case 4: WHERE_LOOP(4) break;
+    default: WHERE_LOOP(8) break;
+    }
+}
+#undef WHERE_LOOP
+
+static mtl_status where_run(const void *state, const runtime_frame *frame)
+{
+    const where_state *s = state;
+    runtime_lane lane = {
+        .out = runtime_out(frame, &s->y),
+        .in = {runtime_in(frame, &s->condition), runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
+        .state = s,
+    };
+    runtime_nest_run(&s->nest, frame->rows, &lane, where_inner);
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_where(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *y = plan_result(view, context->step);
+    where_state *s = RUNTIME_NEW(context->memory, where_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->y = runtime_ref_of(view, y);
+    s->size = mtl_dtype_size((mtl_dtype)y->dtype);
+    runtime_ref *refs[3] = {&s->condition, &s->a, &s->b};
+    runtime_nest_begin(&s->nest, view, y);
+    for (unsigned i = 0; i < 3; i++) {
+        const plan_tensor *operand = plan_operand(view, context->step, i);
+        *refs[i] = runtime_ref_of(view, operand);
+        runtime_nest_broadcast(&s->nest, view, operand);
+    }
+    runtime_nest_merge(&s->nest);
+    *result = (runtime_step){.run = where_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}
+
+/* A move: the output is dense, the input strided, beginning `start` bytes after its first element. */
+typedef struct move_state {
+    runtime_nest nest;
+    runtime_ref x, y;
+    runtime_affine start;
+    size_t size;
+} move_state;
+
+static void move_inner(const runtime_lane *lane)
+{
+    const move_state *s = lane->state;
+    if (lane->step[1] == (int64_t)s->size) {
+        memcpy(lane->out, lane->in[0], (size_t)lane->n * s->size);
+    } else {
+        gather_strided(lane->in[0], lane->step[1], s->size, lane->out, lane->n);
+    }
+}
+
+static mtl_status move_run(const void *state, const runtime_frame *frame)
+{
+    const move_state *s = state;
+    runtime_lane lane = {
+        .out = runtime_out(frame, &s->y),
+        .in = {runtime_in(frame, &s->x) + runtime_at(s->start, frame->rows)},
+        .state = s,
+    };
+    runtime_nest_run(&s->nest, frame->rows, &lane, move_inner);
+    return MTL_OK;
+}
+
+/* The parts that all moves share; `s->nest` has its output. */
+static mtl_status move_new(const runtime_context *context, move_state **state, runtime_step *result)
+{
+    move_state *s = RUNTIME_NEW(context->memory, move_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    const plan_tensor *y = plan_result(context->view, context->step);
+    s->x = runtime_ref_of(context->view, plan_operand(context->view, context->step, 0));
+    s->y = runtime_ref_of(context->view, y);
+    s->size = mtl_dtype_size((mtl_dtype)y->dtype);
+    runtime_nest_begin(&s->nest, context->view, y);
+    *result = (runtime_step){.run = move_run, .state = s, .kernel = "plain"};
+    *state = s;
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_transpose(const runtime_context *context, runtime_step *result)
+{
+    const plan_tensor *x = plan_operand(context->view, context->step, 0);
+    const int64_t *perm = context->view->attrs + context->step->attrs;
+    runtime_affine from[MTL_MAX_RANK], strides[MTL_MAX_RANK];
+    move_state *s;
+    BASE_TRY(move_new(context, &s, result));
+    runtime_strides(context->view, x, from);
+    for (unsigned axis = 0; axis < x->rank; axis++) {
+        strides[axis] = from[perm[axis]];
+    }
+    runtime_nest_strided(&s->nest, strides);
+    runtime_nest_merge(&s->nest);
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_slice(const runtime_context *context, runtime_step *result)
+{
+    const plan_tensor *x = plan_operand(context->view, context->step, 0);
+    const int64_t *attrs = context->view->attrs + context->step->attrs;
+    runtime_affine strides[MTL_MAX_RANK];
+    move_state *s;
+    BASE_TRY(move_new(context, &s, result));
+    runtime_strides(context->view, x, strides);
+    for (unsigned axis = 0; axis < x->rank; axis++) {
+        runtime_affine stride = strides[axis];
+        s->start.fixed += attrs[2 * axis] * stride.fixed;
+        s->start.per_row += attrs[2 * axis] * stride.per_row;
+        strides[axis] = runtime_times(stride, (runtime_affine){attrs[2 * axis + 1], 0});
+    }
+    runtime_nest_strided(&s->nest, strides);
+    runtime_nest_merge(&s->nest);
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_expand(const runtime_context *context, runtime_step *result)
+{
+    move_state *s;
+    BASE_TRY(move_new(context, &s, result));
+    runtime_nest_broadcast(&s->nest, context->view, plan_operand(context->view, context->step, 0));
+    runtime_nest_merge(&s->nest);
+    return MTL_OK;
+}

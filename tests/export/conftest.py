@@ -1,0 +1,18 @@
+"""The sweep's summary: how many models of each exporter and opset, and how far off the worst
+was."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness import WORST
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if WORST:
+        terminalreporter.section("exports within the tolerance")
+        terminalreporter.line(
+            f"{'exporter':12} {'opset':>5} {'models':>7} {'largest difference':>19}"
+        )
+    for (exporter, opset), worst in sorted(WORST.items()):
+        terminalreporter.line(f"{exporter:12} {opset:5} {len(worst):7} {max(worst):19.1e}")

@@ -1,0 +1,81 @@
+"""`ninja install` gives a library that a stranger's program can link: examples/embed.c, built from the prefix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests" / "fixtures"
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if os.environ.get("MTLC_SANITIZED"):
+        pytest.skip("the installed library is tested in the release build")
+    folder = tmp_path_factory.mktemp("prefix")
+    subprocess.run(
+        ["meson", "install", "-C", os.environ["MTLC_BUILD"], "--no-rebuild", "--quiet", "--destdir", folder],
+        check=True,
+    )
+    (found,) = folder.rglob("mtlrt.pc")
+    while not (found / "include").is_dir():
+        found = found.parent
+    return found
+
+
+def flags(prefix: Path, *arguments: str) -> list[str]:
+    """pkg-config's answer, with the prefix where --destdir has put it."""
+    (folder,) = {path.parent for path in prefix.rglob("mtlrt.pc")}
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(folder)}
+    command = ["pkg-config", f"--define-variable=prefix={prefix}", *arguments, "mtlrt"]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+
+
+def library_path(prefix: Path) -> dict[str, str]:
+    folders = {str(path.parent) for path in prefix.rglob("libmtlrt.so*")}
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(sorted(folders))}
+
+
+def test_headers_library_and_pkg_config_are_there(prefix: Path) -> None:
+    assert {path.name for path in (prefix / "include" / "mtlc").iterdir()} == {"compiler.h", "runtime.h", "status.h"}
+    assert list(prefix.rglob("libmtlrt.so")) and list(prefix.rglob("bin/mtlrun")) and list(prefix.rglob("bin/mtlc"))
+
+
+def test_only_public_symbols_are_exported(prefix: Path) -> None:
+    library = sorted(prefix.rglob("libmtlrt.so"))[0]
+    table = subprocess.run(["nm", "-D", "--defined-only", library], check=True, capture_output=True, text=True).stdout
+    names = [line.split()[-1] for line in table.splitlines()]
+    assert "mtl_session_run" in {name.split("@")[0] for name in names}
+    assert [name for name in names if not name.startswith(("mtl_", "MTL"))] == []
+
+
+def test_the_runtime_does_not_carry_the_compiler(prefix: Path) -> None:
+    library = sorted(prefix.rglob("libmtlrt.so"))[0]
+    needed = subprocess.run(["readelf", "-d", library], check=True, capture_output=True, text=True).stdout
+    for name in ("protobuf", "jansson", "libzip", "python"):
+        assert name not in needed
+
+
+def test_embed_scores_a_plan(prefix: Path, tmp_path: Path) -> None:
+    program = tmp_path / "embed"
+    compiler = shutil.which("cc") or "cc"
+    subprocess.run(
+        [compiler, "-std=c17", "-Wall", "-Wextra", "-Werror", str(ROOT / "examples" / "embed.c"), "-o", str(program)]
+        + flags(prefix, "--cflags", "--libs"),
+        check=True,
+    )
+    model = FIXTURES / "embed.onnx"
+    if not model.exists():
+        model = sorted(FIXTURES.glob("*.onnx"), key=lambda path: path.stat().st_size)[0]
+    plan = tmp_path / "plan.bin"
+    subprocess.run([os.environ["MTLC"], model, "-o", plan], check=True)
+    result = subprocess.run([program, plan], env=library_path(prefix), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+    broken = subprocess.run([program, model], env=library_path(prefix), capture_output=True, text=True)
+    assert broken.returncode != 0 and len(broken.stderr.splitlines()) == 1

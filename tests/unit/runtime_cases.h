@@ -1,0 +1,489 @@
+/* One operation of a plan against plain loops in double: rows 1 to 100, several heights of the tile, both providers, every
+ * ISA of this CPU; and the same bits for a row wherever it stands. For test_runtime_ops.c. */
+#ifndef TESTS_RUNTIME_CASES_H
+#define TESTS_RUNTIME_CASES_H
+
+#include "tests/unit/runtime_helpers.h"
+
+enum { MOST_ROWS = 100, MOST_INPUTS = 4 };
+
+typedef struct operand {
+    mtl_dtype dtype;
+    bool constant;
+    int rank;
+    int64_t shape[MTL_MAX_RANK]; /* negative: rows times that */
+} operand;
+
+typedef struct op_case op_case;
+struct op_case {
+    plan_op op;
+    unsigned function;
+    int attr_count;
+    int64_t attrs[2 * MTL_MAX_RANK];
+    int input_count;
+    operand in[MOST_INPUTS], out;
+    void (*reference)(const op_case *c, int64_t rows, void *const *in, double *out);
+    double tolerance;
+    int64_t id_limit; /* of int inputs that are indices; 0: no limit */
+    bool positive;
+};
+
+static size_t count_of(const operand *o, int64_t rows)
+{
+    return bytes_once(o->dtype, o->shape, o->rank, rows) / mtl_dtype_size(o->dtype);
+}
+
+static int64_t extent_of(const operand *o, int axis, int64_t rows)
+{
+    return o->shape[axis] < 0 ? -o->shape[axis] * rows : o->shape[axis];
+}
+
+/* Splits position `at` of the output into coordinates. */
+static void coordinates(const operand *o, int64_t rows, size_t at, int64_t *result)
+{
+    for (int axis = o->rank; axis-- > 0;) {
+        int64_t extent = extent_of(o, axis, rows);
+        result[axis] = (int64_t)at % extent;
+        at /= (size_t)extent;
+    }
+}
+
+static size_t position(const operand *o, int64_t rows, const int64_t *at)
+{
+    size_t result = 0;
+    for (int axis = 0; axis < o->rank; axis++) {
+        result = result * (size_t)extent_of(o, axis, rows) + (size_t)at[axis];
+    }
+    return result;
+}
+
+/* The element of an operand that broadcasts to coordinates of an output of `rank` axes. */
+static double broadcast_at(const operand *o, int64_t rows, const void *data, const int64_t *at, int rank)
+{
+    int64_t own[MTL_MAX_RANK];
+    for (int axis = 0; axis < o->rank; axis++) {
+        own[axis] = o->shape[axis] == 1 ? 0 : at[axis + rank - o->rank];
+    }
+    return number_at(o->dtype, data, position(o, rows, own));
+}
+
+static void build_case(const op_case *c, void *const *data, maker *m)
+{
+    maker_begin(m);
+    uint32_t inputs[MOST_INPUTS];
+    for (int i = 0; i < c->input_count; i++) {
+        const operand *o = &c->in[i];
+        char name[16];
+        snprintf(name, sizeof name, "x%d", i);
+        if (c->op == PLAN_OP_linear && i == 1) {
+            inputs[i] = maker_weights(m, o->shape[0], o->shape[1], o->shape[2], data[i]);
+        } else if (c->op == PLAN_OP_linear && i == 2) {
+            inputs[i] = maker_bias(m, o->shape[0], o->shape[1], data[i]);
+        } else if (o->constant) {
+            inputs[i] = maker_const(m, o->dtype, o->shape, o->rank, data[i]);
+        } else {
+            uint32_t input = maker_input(m, name, o->dtype, o->shape, o->rank);
+            inputs[i] = maker_row(m, o->dtype, o->shape, o->rank);
+            maker_step(m, PLAN_OP_copy, 0, &input, 1, inputs[i], NULL, 0);
+        }
+    }
+    uint32_t result = maker_row(m, c->out.dtype, c->out.shape, c->out.rank);
+    maker_step(m, c->op, c->function, inputs, (size_t)c->input_count, result, c->attrs, (size_t)c->attr_count);
+    uint32_t output = maker_output(m, "y", c->out.dtype, c->out.shape, c->out.rank);
+    maker_step(m, PLAN_OP_store, 0, &result, 1, output, NULL, 0);
+}
+
+/* Runs `rows` rows beginning with `first` into `y`. */
+static void run_case(const op_case *c, mtl_session *session, void *const *data, int64_t first, int64_t rows, void *y)
+{
+    const void *inputs[MOST_INPUTS];
+    int count = 0;
+    for (int i = 0; i < c->input_count; i++) {
+        const operand *o = &c->in[i];
+        if (!o->constant) {
+            inputs[count++] = (const char *)data[i] + bytes_once(o->dtype, o->shape, o->rank, 1) * (size_t)first;
+        }
+    }
+    mtl_error error;
+    require(mtl_session_run(session, rows, inputs, (void *[]){y}, &error), &error);
+}
+
+static void compare_case(const op_case *c, const char *what, const double *expected, const void *y, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        double got = number_at(c->out.dtype, y, i), difference = fabs(got - expected[i]);
+        double allowed = c->tolerance * fmax(1, fabs(expected[i]));
+        if (!(difference <= allowed) && !(isnan(got) && isnan(expected[i])) && got != expected[i]) {
+            fail_msg("op %d function %u (%s): element %zu is %.9g, expected %.9g", (int)c->op, c->function, what, i,
+                     got, expected[i]);
+        }
+    }
+}
+
+/* Equal bits for any height, count and position. Outputs whose candidates are not on the first axis that is not 1 are
+ * compared with the reference only. */
+static void check_bits(const op_case *c, mtl_plan *plan, void *const *data, const void *whole, void *y)
+{
+    size_t row = bytes_once(c->out.dtype, c->out.shape, c->out.rank, 1);
+    for (size_t height = 16; height <= 48; height += 16) {
+        mtl_session *session = open_session(plan, height, 0);
+        assert_int_equal(mtl_session_tile_rows(session), height);
+        for (int64_t rows = 1; rows <= MOST_ROWS; rows += rows < 18 ? 1 : 13) {
+            int64_t first = rows * 7 % (MOST_ROWS - rows + 1);
+            run_case(c, session, data, first, rows, y);
+            assert_memory_equal(y, (const char *)whole + row * (size_t)first, row * (size_t)rows);
+        }
+        mtl_session_destroy(session);
+    }
+}
+
+static bool rows_first(const operand *o)
+{
+    int axis = 0;
+    while (axis < o->rank && o->shape[axis] == 1) {
+        axis++;
+    }
+    return axis < o->rank && o->shape[axis] < 0;
+}
+
+static void check_providers(const op_case *c, const void *plan_data, size_t size, void *const *data,
+                            const double *expected, void *y, void *whole)
+{
+    size_t count = count_of(&c->out, MOST_ROWS);
+    static const mtl_isa isas[] = {MTL_ISA_GENERIC, MTL_ISA_AVX2, MTL_ISA_AVX512};
+    for (size_t i = 0; i < 3; i++) {
+        mtl_plan_options options = {.struct_size = sizeof options, .isa = isas[i]};
+        mtl_plan *plan;
+        if (mtl_plan_open_memory(plan_data, size, &options, &plan, NULL) == MTL_UNSUPPORTED) {
+            continue;
+        }
+        mtl_session *session = open_session(plan, 32, 0);
+        run_case(c, session, data, 0, MOST_ROWS, whole);
+        mtl_session_destroy(session);
+        compare_case(c, "native", expected, whole, count);
+        if (rows_first(&c->out)) {
+            check_bits(c, plan, data, whole, y);
+        }
+        mtl_plan_close(plan);
+    }
+    mtl_plan *plan = open_plan(plan_data, size, MTL_PROVIDER_ONEDNN, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 48, 0);
+    run_case(c, session, data, 0, MOST_ROWS, y);
+    compare_case(c, "onednn", expected, y, count);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+}
+
+static void check_case(const op_case *c, uint64_t *seed)
+{
+    void *data[MOST_INPUTS] = {0};
+    for (int i = 0; i < c->input_count; i++) {
+        const operand *o = &c->in[i];
+        size_t count = count_of(o, MOST_ROWS);
+        data[i] = malloc(count * mtl_dtype_size(o->dtype) + 64);
+        fill_random(seed, o->dtype, data[i], count);
+        for (size_t j = 0; j < count && c->id_limit > 0; j++) {
+            if (o->dtype == MTL_I64) {
+                ((int64_t *)data[i])[j] = random_below(seed, 2 * c->id_limit) - c->id_limit;
+            } else if (o->dtype == MTL_I32) {
+                ((int32_t *)data[i])[j] = (int32_t)(random_below(seed, 2 * c->id_limit) - c->id_limit);
+            }
+        }
+        for (size_t j = 0; j < count && c->positive && o->dtype == MTL_F32; j++) {
+            ((float *)data[i])[j] = fabsf(((float *)data[i])[j]) + 0.125f;
+        }
+    }
+    maker m;
+    const void *plan_data;
+    size_t size, count = count_of(&c->out, MOST_ROWS);
+    build_case(c, data, &m);
+    maker_finish(&m, &plan_data, &size);
+    double *expected = malloc(count * sizeof *expected + 64);
+    void *y = malloc(count * 8 + 64), *whole = malloc(count * 8 + 64);
+    c->reference(c, MOST_ROWS, data, expected);
+    check_providers(c, plan_data, size, data, expected, y, whole);
+    free(expected);
+    free(y);
+    free(whole);
+    for (int i = 0; i < c->input_count; i++) {
+        free(data[i]);
+    }
+    base_arena_free(&m.arena);
+}
+
+/* --- references --- */
+
+static void reference_linear(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    int64_t g = c->in[1].shape[0], k = c->in[1].shape[1], n = c->in[1].shape[2];
+    const float *x = in[0], *w = in[1], *bias = c->input_count > 2 ? in[2] : NULL;
+    size_t blocks = count_of(&c->in[0], rows) / (size_t)k;
+    for (size_t block = 0; block < blocks; block++) {
+        size_t group = g > 1 ? block % (size_t)g : 0;
+        for (int64_t j = 0; j < n; j++) {
+            double sum = bias != NULL ? (double)bias[group * (size_t)n + (size_t)j] : 0;
+            for (int64_t i = 0; i < k; i++) {
+                sum += (double)x[block * (size_t)k + (size_t)i] *
+                       (double)w[(group * (size_t)k + (size_t)i) * (size_t)n + (size_t)j];
+            }
+            out[block * (size_t)n + (size_t)j] = c->function == PLAN_UNARY_relu ? fmax(sum, 0)
+                                                 : c->function == PLAN_UNARY_sigmoid ? 1 / (1 + exp(-sum))
+                                                                                     : sum;
+        }
+    }
+}
+
+static void reference_matmul(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    int rank = c->out.rank;
+    int64_t k = extent_of(&c->in[0], c->in[0].rank - 1, rows);
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        double sum = 0;
+        for (int64_t j = 0; j < k; j++) {
+            int64_t a[MTL_MAX_RANK], b[MTL_MAX_RANK];
+            memcpy(a, at, sizeof a);
+            memcpy(b, at, sizeof b);
+            a[rank - 1] = b[rank - 2] = j;
+            sum += broadcast_at(&c->in[0], rows, in[0], a, rank) * broadcast_at(&c->in[1], rows, in[1], b, rank);
+        }
+        out[i] = sum;
+    }
+}
+
+static double binary_number(plan_binary f, double a, double b, bool integer)
+{
+    switch (f) {
+    case PLAN_BINARY_add: return a + b;
+    case PLAN_BINARY_sub: return a - b;
+    case PLAN_BINARY_mul: return a * b;
+    case PLAN_BINARY_div: return !integer ? a / b : b == 0 ? 0 : trunc(a / b);
+    case PLAN_BINARY_pow: return integer ? (b < 0 && a == 0 ? 0 : trunc(pow(a, b))) : pow(a, b);
+    case PLAN_BINARY_min: return fmin(a, b);
+    case PLAN_BINARY_max: return fmax(a, b);
+    case PLAN_BINARY_mod: return integer && b == 0 ? 0 : a - b * floor(a / b);
+    case PLAN_BINARY_fmod: return integer && b == 0 ? 0 : fmod(a, b);
+    case PLAN_BINARY_prelu: return a < 0 ? a * b : a;
+    case PLAN_BINARY_equal: return a == b;
+    case PLAN_BINARY_less: return a < b;
+    case PLAN_BINARY_less_or_equal: return a <= b;
+    case PLAN_BINARY_greater: return a > b;
+    case PLAN_BINARY_greater_or_equal: return a >= b;
+    case PLAN_BINARY_and: return a != 0 && b != 0;
+    case PLAN_BINARY_or: return a != 0 || b != 0;
+    case PLAN_BINARY_xor: return (a != 0) != (b != 0);
+    }
+    return 0;
+}
+
+static void reference_binary(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        out[i] = binary_number((plan_binary)c->function, broadcast_at(&c->in[0], rows, in[0], at, c->out.rank),
+                               broadcast_at(&c->in[1], rows, in[1], at, c->out.rank), c->in[0].dtype != MTL_F32);
+    }
+}
+
+static void reference_where(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        int chosen = broadcast_at(&c->in[0], rows, in[0], at, c->out.rank) != 0 ? 1 : 2;
+        out[i] = broadcast_at(&c->in[chosen], rows, in[chosen], at, c->out.rank);
+    }
+}
+
+static void reference_expand(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        out[i] = broadcast_at(&c->in[0], rows, in[0], at, c->out.rank);
+    }
+}
+
+static double unary_number(const op_case *c, double x)
+{
+    double a, b;
+    memcpy(&a, &c->attrs[0], sizeof a);
+    memcpy(&b, &c->attrs[1], sizeof b);
+    switch ((plan_unary)c->function) {
+    case PLAN_UNARY_none: return x;
+    case PLAN_UNARY_relu: return fmax(x, 0);
+    case PLAN_UNARY_sigmoid: return 1 / (1 + exp(-x));
+    case PLAN_UNARY_tanh: return tanh(x);
+    case PLAN_UNARY_exp: return exp(x);
+    case PLAN_UNARY_log: return log(x);
+    case PLAN_UNARY_sqrt: return sqrt(x);
+    case PLAN_UNARY_reciprocal: return 1 / x;
+    case PLAN_UNARY_erf: return erf(x);
+    case PLAN_UNARY_neg: return -x;
+    case PLAN_UNARY_abs: return fabs(x);
+    case PLAN_UNARY_sign: return (x > 0) - (x < 0);
+    case PLAN_UNARY_floor: return floor(x);
+    case PLAN_UNARY_ceil: return ceil(x);
+    case PLAN_UNARY_round: return nearbyint(x);
+    case PLAN_UNARY_softplus: return log1p(exp(x));
+    case PLAN_UNARY_softsign: return x / (1 + fabs(x));
+    case PLAN_UNARY_mish: return x * tanh(log1p(exp(x)));
+    case PLAN_UNARY_elu: return x < 0 ? a * (exp(x) - 1) : x;
+    case PLAN_UNARY_celu: return fmax(0, x) + fmin(0, a * (exp(x / a) - 1));
+    case PLAN_UNARY_selu: return x <= 0 ? b * (a * exp(x) - a) : b * x;
+    case PLAN_UNARY_leaky_relu: return x < 0 ? a * x : x;
+    case PLAN_UNARY_thresholded_relu: return x > a ? x : 0;
+    case PLAN_UNARY_hard_sigmoid: return fmax(0, fmin(1, a * x + b));
+    case PLAN_UNARY_hard_swish: return x * fmax(0, fmin(1, x / 6 + 0.5));
+    case PLAN_UNARY_swish: return x / (1 + exp(-a * x));
+    case PLAN_UNARY_gelu:
+        return a != 0 ? 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+                      : 0.5 * x * (1 + erf(x * 0.7071067811865476));
+    case PLAN_UNARY_clip: return fmin(fmax(x, a), b);
+    case PLAN_UNARY_not: return x == 0;
+    case PLAN_UNARY_isnan: return isnan(x);
+    case PLAN_UNARY_isinf: return isinf(x);
+    }
+    return 0;
+}
+
+static void reference_unary(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        out[i] = unary_number(c, number_at(c->in[0].dtype, in[0], i));
+    }
+}
+
+/* (outer, n, inner) of the first input around axes [from, to). */
+static void split(const operand *o, int64_t rows, int from, int to, size_t *parts)
+{
+    parts[0] = parts[1] = parts[2] = 1;
+    for (int axis = 0; axis < o->rank; axis++) {
+        parts[axis < from ? 0 : axis < to ? 1 : 2] *= (size_t)extent_of(o, axis, rows);
+    }
+}
+
+static void reference_softmax(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    size_t p[3];
+    const float *x = in[0];
+    split(&c->in[0], rows, (int)c->attrs[0], (int)c->attrs[0] + 1, p);
+    for (size_t i = 0; i < p[0] * p[2]; i++) {
+        size_t start = i / p[2] * p[1] * p[2] + i % p[2];
+        double sum = 0;
+        for (size_t j = 0; j < p[1]; j++) {
+            sum += exp((double)x[start + j * p[2]]);
+        }
+        for (size_t j = 0; j < p[1]; j++) {
+            double share = exp((double)x[start + j * p[2]]) / sum;
+            out[start + j * p[2]] = c->function == PLAN_SOFTMAX_softmax ? share : log(share);
+        }
+    }
+}
+
+static void reference_reduce(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    size_t p[3];
+    split(&c->in[0], rows, (int)c->attrs[0], (int)c->attrs[1], p);
+    for (size_t i = 0; i < p[0] * p[2]; i++) {
+        size_t start = i / p[2] * p[1] * p[2] + i % p[2];
+        double value = number_at(c->in[0].dtype, in[0], start);
+        for (size_t j = 1; j < p[1]; j++) {
+            double next = number_at(c->in[0].dtype, in[0], start + j * p[2]);
+            value = c->function == PLAN_REDUCE_max ? fmax(value, next)
+                    : c->function == PLAN_REDUCE_min ? fmin(value, next)
+                    : c->function == PLAN_REDUCE_prod ? value * next
+                                                      : value + next;
+        }
+        value = c->function == PLAN_REDUCE_mean ? value / (double)p[1] : value;
+        out[i] = c->in[0].dtype == MTL_F32 ? value : trunc(value);
+    }
+}
+
+static void reference_layer_norm(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    size_t p[3];
+    const float *x = in[0];
+    double epsilon;
+    memcpy(&epsilon, &c->attrs[1], sizeof epsilon);
+    split(&c->in[0], rows, (int)c->attrs[0], c->in[0].rank, p);
+    for (size_t i = 0; i < p[0]; i++) {
+        double mean = 0, variance = 0;
+        for (size_t j = 0; j < p[1]; j++) {
+            mean += (double)x[i * p[1] + j] / (double)p[1];
+        }
+        for (size_t j = 0; j < p[1]; j++) {
+            variance += pow((double)x[i * p[1] + j] - mean, 2) / (double)p[1];
+        }
+        for (size_t j = 0; j < p[1]; j++) {
+            double scale = c->input_count > 1 ? (double)((const float *)in[1])[j] : 1;
+            double bias = c->input_count > 2 ? (double)((const float *)in[2])[j] : 0;
+            out[i * p[1] + j] = ((double)x[i * p[1] + j] - mean) / sqrt(variance + epsilon) * scale + bias;
+        }
+    }
+}
+
+static void reference_transpose(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK], from[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        for (int axis = 0; axis < c->out.rank; axis++) {
+            from[c->attrs[axis]] = at[axis];
+        }
+        out[i] = number_at(c->in[0].dtype, in[0], position(&c->in[0], rows, from));
+    }
+}
+
+static void reference_slice(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        for (int axis = 0; axis < c->out.rank; axis++) {
+            at[axis] = c->attrs[2 * axis] + at[axis] * c->attrs[2 * axis + 1];
+        }
+        out[i] = number_at(c->in[0].dtype, in[0], position(&c->in[0], rows, at));
+    }
+}
+
+static void reference_concat(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        int axis = (int)c->attrs[0], part = 0;
+        coordinates(&c->out, rows, i, at);
+        while (at[axis] >= extent_of(&c->in[part], axis, rows)) {
+            at[axis] -= extent_of(&c->in[part++], axis, rows);
+        }
+        out[i] = number_at(c->in[part].dtype, in[part], position(&c->in[part], rows, at));
+    }
+}
+
+static void reference_gather(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    int axis = (int)c->attrs[0], index_rank = c->in[1].rank;
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK], from[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        double id = number_at(c->in[1].dtype, in[1], position(&c->in[1], rows, at + axis));
+        for (int own = 0; own < c->in[0].rank; own++) {
+            from[own] = own < axis ? at[own] : own == axis ? (int64_t)id : at[own + index_rank - 1];
+        }
+        from[axis] += from[axis] < 0 ? extent_of(&c->in[0], axis, rows) : 0;
+        out[i] = number_at(c->in[0].dtype, in[0], position(&c->in[0], rows, from));
+    }
+}
+
+static void reference_cast(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        double x = number_at(c->in[0].dtype, in[0], i);
+        bool float_out = c->out.dtype == MTL_F32 || c->out.dtype == MTL_F64;
+        out[i] = c->out.dtype == MTL_BOOL ? x != 0 : float_out ? x : trunc(x);
+    }
+}
+
+#endif

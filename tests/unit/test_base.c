@@ -1,0 +1,159 @@
+#define _GNU_SOURCE /* mkdtemp */
+/* Half floats against the definition, checked arithmetic, the arena, files that are written beside and renamed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/half.h"
+
+/* The value of a binary16 from its definition. */
+static double f16_value(uint16_t bits)
+{
+    int exponent = (bits >> 10) & 31, mantissa = bits & 1023;
+    double magnitude = exponent == 0    ? ldexp(mantissa, -24)
+                       : exponent == 31 ? (mantissa != 0 ? NAN : INFINITY)
+                                        : ldexp(1024 + mantissa, exponent - 25);
+    return (bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+static void f16_reads_and_writes_every_value(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        double want = f16_value((uint16_t)bits), got = base_f16_to_f32((uint16_t)bits);
+        if (isnan(want)) {
+            assert_true(isnan(got));
+            assert_true(isnan(base_f16_to_f32(base_f16_from_f32((float)got))));
+            continue;
+        }
+        assert_true(want == got && signbit(want) == signbit(got));
+        assert_int_equal(base_f16_from_f32((float)got), bits);
+    }
+}
+
+static void f16_rounds_halves_to_even(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 0x7bff; bits++) {
+        float low = base_f16_to_f32((uint16_t)bits), high = base_f16_to_f32((uint16_t)(bits + 1));
+        float middle = (low + high) / 2; /* exact in binary32 */
+        assert_int_equal(base_f16_from_f32(middle), bits % 2 == 0 ? bits : bits + 1);
+        assert_int_equal(base_f16_from_f32(nextafterf(middle, low)), bits);
+        assert_int_equal(base_f16_from_f32(nextafterf(middle, high)), bits + 1);
+    }
+    assert_int_equal(base_f16_from_f32(65519.996f), 0x7bff);
+    assert_int_equal(base_f16_from_f32(65520.0f), 0x7c00);
+}
+
+static void bf16_rounds_halves_to_even(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 0x7f7f; bits++) {
+        float low = base_bf16_to_f32((uint16_t)bits), high = base_bf16_to_f32((uint16_t)(bits + 1));
+        float middle = low / 2 + high / 2;
+        if (low / 2 * 2 != low || high / 2 * 2 != high || middle <= low || middle >= high) {
+            continue; /* subnormals lose their half */
+        }
+        assert_int_equal(base_bf16_from_f32(low), bits);
+        assert_int_equal(base_bf16_from_f32(middle), bits % 2 == 0 ? bits : bits + 1);
+    }
+    assert_true(isnan(base_bf16_to_f32(base_bf16_from_f32(NAN))));
+}
+
+static void arithmetic_says_when_it_overflows(void **state)
+{
+    (void)state;
+    size_t size;
+    int64_t number;
+    assert_true(base_add_size(SIZE_MAX - 1, 1, &size) && size == SIZE_MAX);
+    assert_false(base_add_size(SIZE_MAX, 1, &size));
+    assert_false(base_mul_size(SIZE_MAX / 2 + 1, 2, &size));
+    assert_false(base_mul_i64(INT64_MIN, -1, &number));
+    assert_false(base_sub_i64(INT64_MIN, 1, &number));
+    assert_true(base_range_fits(10, 0, 10) && base_range_fits(0, 10, 10));
+    assert_false(base_range_fits(11, 0, 10) || base_range_fits(1, UINT64_MAX, 10));
+}
+
+static void arena_memory_is_zeroed_and_aligned(void **state)
+{
+    (void)state;
+    base_arena arena = {0};
+    for (size_t size = 0; size < 5000; size += 37) {
+        unsigned char *memory = base_arena_alloc(&arena, size);
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % (size >= 64 ? 64 : 16), 0);
+        for (size_t i = 0; i < size; i++) {
+            assert_int_equal(memory[i], 0);
+        }
+        memset(memory, 0xff, size);
+    }
+    assert_non_null(base_arena_alloc(&arena, 1 << 20));
+    assert_null(base_arena_alloc_array(&arena, SIZE_MAX / 2, 3));
+    assert_null(base_arena_alloc(&arena, SIZE_MAX - 10));
+    assert_string_equal(base_arena_format(&arena, "%d-%s", 7, "x"), "7-x");
+    base_arena_free(&arena);
+}
+
+static void a_file_appears_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/mtlc-test-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/file", folder);
+    base_output *output;
+    assert_int_equal(base_output_open(path, NULL, &output), MTL_OK);
+    assert_int_equal(base_output_write(output, "abc", 3), MTL_OK);
+    assert_int_equal(access(path, F_OK), -1);
+    base_output_discard(output);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(base_output_open(path, NULL, &output), MTL_OK);
+    assert_int_equal(base_output_write(output, "abc", 3), MTL_OK);
+    assert_int_equal(base_output_commit(output), MTL_OK);
+    base_map map;
+    assert_int_equal(base_map_file(path, NULL, &map), MTL_OK);
+    assert_true(map.size == 3 && memcmp(map.data, "abc", 3) == 0);
+    base_unmap(&map);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0); /* nothing else was left in it */
+}
+
+static void errors_name_the_path(void **state)
+{
+    (void)state;
+    mtl_error error = {0};
+    base_diag diag = {.error = &error};
+    base_map map;
+    assert_int_equal(base_map_file("/nonexistent/model.onnx", &diag, &map), MTL_IO);
+    assert_non_null(strstr(error.message, "/nonexistent/model.onnx"));
+    base_fail(&diag, MTL_INTERNAL, "what follows from it");
+    assert_null(strstr(error.message, "what follows"));
+    base_diag line = {.error = &error};
+    base_fail(&line, MTL_INVALID_DATA, "name '%s'", "two\nlines\x1b[31m");
+    assert_string_equal(error.message, "name 'two?lines?[31m'");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f16_reads_and_writes_every_value),
+        cmocka_unit_test(f16_rounds_halves_to_even),
+        cmocka_unit_test(bf16_rounds_halves_to_even),
+        cmocka_unit_test(arithmetic_says_when_it_overflows),
+        cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
+        cmocka_unit_test(a_file_appears_whole_or_not_at_all),
+        cmocka_unit_test(errors_name_the_path),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

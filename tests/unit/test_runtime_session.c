@@ -1,0 +1,592 @@
+/* Plans and sessions as a host sees them: memory, threads, providers, tiles, errors. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* syscall */
+#endif
+#include "tests/unit/runtime_helpers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#if defined(__linux__)
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+#include "runtime/internal.h"
+
+#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
+#define HAVE_MALLOC_COUNT 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define HAVE_MALLOC_COUNT 0
+#endif
+#endif
+#ifndef HAVE_MALLOC_COUNT
+#define HAVE_MALLOC_COUNT 1
+#endif
+
+static atomic_long malloc_calls;
+
+#if HAVE_MALLOC_COUNT
+/* Ours come before libc's for the whole process; glibc keeps its own under these names. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+    malloc_calls++;
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    malloc_calls++;
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size)
+{
+    malloc_calls++;
+    return __libc_realloc(memory, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    malloc_calls++;
+    return __libc_memalign(alignment, size);
+}
+#endif
+
+/* --- an allocator that counts, and fails on demand --- */
+
+typedef struct counter {
+    long calls, live;
+    size_t live_bytes, last_bytes;
+    long fail_at; /* the call that fails; -1: none */
+} counter;
+
+static void *counted_allocate(void *context, size_t size, size_t alignment)
+{
+    counter *c = context;
+    if (c->calls++ == c->fail_at) {
+        return NULL;
+    }
+    void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    assert_non_null(memory);
+    memset(memory, 0xa5, size); /* nobody may rely on zeros */
+    c->live++;
+    c->live_bytes += size;
+    c->last_bytes = size;
+    return memory;
+}
+
+static void counted_release(void *context, void *memory, size_t size)
+{
+    counter *c = context;
+    c->live--;
+    c->live_bytes -= size;
+    free(memory);
+}
+
+/* --- plans --- */
+
+enum { FEATURES = 20, HIDDEN = 33, USER = 7, TABLE = 11, WIDTH = 5 };
+
+/* A ranker with a request part: y = sigmoid(linear(concat(x, embedding[id])) + user), z (2, B) = two columns of the
+ * hidden layer transposed, n = the number of candidates. */
+static void build_ranker(maker *m)
+{
+    uint64_t seed = 42;
+    float table[TABLE * WIDTH], w[(FEATURES + WIDTH) * HIDDEN], bias[HIDDEN], w_user[USER * HIDDEN];
+    fill_random(&seed, MTL_F32, table, TABLE * WIDTH);
+    fill_random(&seed, MTL_F32, w, (FEATURES + WIDTH) * HIDDEN);
+    fill_random(&seed, MTL_F32, bias, HIDDEN);
+    fill_random(&seed, MTL_F32, w_user, USER * HIDDEN);
+    maker_begin(m);
+    uint32_t x = maker_input(m, "x", MTL_F32, (int64_t[]){B, FEATURES}, 2);
+    uint32_t id = maker_input(m, "item_id", MTL_I32, (int64_t[]){B, 1}, 2);
+    uint32_t user = maker_input(m, "user", MTL_F32, (int64_t[]){1, USER}, 2);
+    uint32_t projected = maker_request(m, MTL_F32, (int64_t[]){1, HIDDEN}, 2);
+    uint32_t wide = maker_row(m, MTL_I64, (int64_t[]){B}, 1);
+    plan_tensor view = {.dtype = MTL_I32, .storage = PLAN_STORAGE_INPUT, .index = 1};
+    uint32_t flat_id = maker_tensor(m, "item_id_flat", view, (int64_t[]){B}, 1);
+    uint32_t embedded = maker_row(m, MTL_F32, (int64_t[]){B, WIDTH}, 2);
+    uint32_t joined = maker_row(m, MTL_F32, (int64_t[]){B, FEATURES + WIDTH}, 2);
+    uint32_t hidden = maker_row(m, MTL_F32, (int64_t[]){B, HIDDEN}, 2);
+    uint32_t summed = maker_row(m, MTL_F32, (int64_t[]){B, HIDDEN}, 2);
+    uint32_t part = maker_row(m, MTL_F32, (int64_t[]){B, 2}, 2);
+    uint32_t turned = maker_row(m, MTL_F32, (int64_t[]){2, B}, 2);
+    uint32_t y = maker_output(m, "y", MTL_F32, (int64_t[]){B, HIDDEN}, 2);
+    uint32_t z = maker_output(m, "z", MTL_F32, (int64_t[]){2, B}, 2);
+    uint32_t n = maker_output(m, "n", MTL_I64, (int64_t[]){1}, 1);
+    uint32_t table_tensor = maker_const(m, MTL_F32, (int64_t[]){TABLE, WIDTH}, 2, table);
+    uint32_t w_tensor = maker_weights(m, 1, FEATURES + WIDTH, HIDDEN, w), bias_tensor = maker_bias(m, 1, HIDDEN, bias);
+    uint32_t w_user_tensor = maker_weights(m, 1, USER, HIDDEN, w_user);
+    const int64_t none[2] = {0, 0};
+    maker_step(m, PLAN_OP_linear, 0, (uint32_t[]){user, w_user_tensor}, 2, projected, none, 2);
+    maker_step(m, PLAN_OP_extents, 0, NULL, 0, n, (int64_t[]){0, 1}, 2);
+    m->meta.request_step_count = 2;
+    maker_step(m, PLAN_OP_cast, 0, &flat_id, 1, wide, NULL, 0);
+    maker_step(m, PLAN_OP_gather, 0, (uint32_t[]){table_tensor, wide}, 2, embedded, (int64_t[]){0}, 1);
+    maker_step(m, PLAN_OP_concat, 0, (uint32_t[]){x, embedded}, 2, joined, (int64_t[]){1}, 1);
+    maker_step(m, PLAN_OP_linear, PLAN_UNARY_relu, (uint32_t[]){joined, w_tensor, bias_tensor}, 3, hidden, none, 2);
+    maker_step(m, PLAN_OP_binary, PLAN_BINARY_add, (uint32_t[]){hidden, projected}, 2, summed, NULL, 0);
+    maker_step(m, PLAN_OP_unary, PLAN_UNARY_sigmoid, &summed, 1, y, none, 2);
+    maker_step(m, PLAN_OP_slice, 0, &hidden, 1, part, (int64_t[]){0, 1, 3, 1}, 4);
+    maker_step(m, PLAN_OP_transpose, 0, &part, 1, turned, (int64_t[]){1, 0}, 2);
+    maker_step(m, PLAN_OP_store, 0, &turned, 1, z, NULL, 0);
+    (void)id;
+}
+
+/* Inputs and outputs for up to so many rows. */
+enum { MOST_ROWS = 10000 };
+
+typedef struct tensors {
+    float *x, *user, *y, *z;
+    int32_t *id;
+    int64_t n;
+    const void *inputs[3];
+    void *outputs[3];
+} tensors;
+
+static void tensors_new(tensors *t)
+{
+    uint64_t seed = 7;
+    t->x = malloc(MOST_ROWS * FEATURES * sizeof(float));
+    t->user = malloc(USER * sizeof(float));
+    t->id = malloc(MOST_ROWS * sizeof(int32_t));
+    t->y = malloc(MOST_ROWS * HIDDEN * sizeof(float));
+    t->z = malloc(2 * MOST_ROWS * sizeof(float));
+    fill_random(&seed, MTL_F32, t->x, MOST_ROWS * FEATURES);
+    fill_random(&seed, MTL_F32, t->user, USER);
+    for (int i = 0; i < MOST_ROWS; i++) {
+        t->id[i] = (int32_t)random_below(&seed, 2 * TABLE) - TABLE;
+    }
+    t->inputs[0] = t->x;
+    t->inputs[1] = t->id;
+    t->inputs[2] = t->user;
+    t->outputs[0] = t->y;
+    t->outputs[1] = t->z;
+    t->outputs[2] = &t->n;
+}
+
+static void tensors_free(tensors *t)
+{
+    free(t->x);
+    free(t->user);
+    free(t->id);
+    free(t->y);
+    free(t->z);
+}
+
+typedef struct fixture {
+    maker m;
+    const void *data;
+    size_t size;
+    tensors t;
+} fixture;
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    build_ranker(&f->m);
+    maker_finish(&f->m, &f->data, &f->size);
+    tensors_new(&f->t);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    tensors_free(&f->t);
+    base_arena_free(&f->m.arena);
+    free(f);
+    return 0;
+}
+
+static void run(mtl_session *session, int64_t rows, const tensors *t)
+{
+    mtl_error error;
+    require(mtl_session_run(session, rows, t->inputs, t->outputs, &error), &error);
+}
+
+/* --- tests --- */
+
+static void test_signature(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    assert_int_equal(mtl_plan_input_count(plan), 3);
+    assert_int_equal(mtl_plan_output_count(plan), 3);
+    const mtl_tensor_info *id = mtl_plan_input(plan, 1), *z = mtl_plan_output(plan, 1);
+    assert_string_equal(id->name, "item_id");
+    assert_int_equal(id->dtype, MTL_I32);
+    assert_int_equal(id->rank, 2);
+    assert_int_equal(mtl_dim_extent(id->shape[0], 5, 1), 5);
+    assert_string_equal(z->name, "z");
+    assert_int_equal(mtl_dim_extent(z->shape[1], 9, 1), 9);
+    assert_null(mtl_plan_input(plan, 3));
+    assert_null(mtl_plan_output(plan, 3));
+    mtl_plan_close(plan);
+}
+
+static void test_tiles(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 0, 0);
+    run(session, 1000, &f->t);
+    assert_int_equal(f->t.n, 1000);
+    float *y = malloc(1000 * HIDDEN * sizeof *y), *z = malloc(2000 * sizeof *z);
+    memcpy(y, f->t.y, 1000 * HIDDEN * sizeof *y);
+    memcpy(z, f->t.z, 2000 * sizeof *z);
+    mtl_session_destroy(session);
+    for (size_t height = 1; height <= 300; height += 61) {
+        session = open_session(plan, height, 0);
+        assert_int_equal(mtl_session_tile_rows(session), (height + 15) / 16 * 16);
+        for (int64_t rows = 1; rows <= 1000; rows += rows < 70 ? 23 : 311) {
+            run(session, rows, &f->t);
+            assert_int_equal(f->t.n, rows);
+            assert_memory_equal(f->t.y, y, (size_t)rows * HIDDEN * sizeof *y);
+            assert_memory_equal(f->t.z, z, (size_t)rows * sizeof *z); /* (2, rows): the second line follows the first */
+            assert_memory_equal(f->t.z + rows, z + 1000, (size_t)rows * sizeof *z);
+        }
+        mtl_session_destroy(session);
+    }
+    free(y);
+    free(z);
+    mtl_plan_close(plan);
+}
+
+static void test_workspace(void **state)
+{
+    fixture *f = *state;
+    counter count = {.fail_at = -1};
+    mtl_allocator allocator = {&count, counted_allocate, counted_release};
+    mtl_plan_options options = {.struct_size = sizeof options, .allocator = &allocator};
+    mtl_plan *plan;
+    mtl_error error;
+    require(mtl_plan_open_memory(f->data, f->size, &options, &plan, &error), &error);
+    for (size_t height = 16; height <= 64; height += 16) {
+        long calls = count.calls;
+        mtl_session *session = open_session(plan, height, 0);
+        size_t expected = height * (size_t)f->m.meta.row_bytes + (size_t)f->m.meta.request_bytes;
+        assert_int_equal(count.calls, calls + 1);
+        assert_int_equal(mtl_session_workspace_size(session), expected);
+        assert_int_equal(count.last_bytes, expected + RUNTIME_SESSION_HEADER);
+        long mallocs = malloc_calls;
+        run(session, MOST_ROWS, &f->t); /* the workspace of 10,000 rows is that of one tile */
+        run(session, 1, &f->t);
+        assert_int_equal(malloc_calls, mallocs);
+        assert_int_equal(count.calls, calls + 1);
+        mtl_session_destroy(session);
+    }
+    mtl_plan_close(plan);
+    assert_int_equal(count.live, 0);
+    assert_int_equal(count.live_bytes, 0);
+}
+
+static mtl_status open_and_create(const fixture *f, const mtl_plan_options *options, mtl_error *error)
+{
+    mtl_plan *plan;
+    mtl_session *session;
+    mtl_status status = mtl_plan_open_memory(f->data, f->size, options, &plan, error);
+    if (status != MTL_OK) {
+        assert_null(plan);
+        return status;
+    }
+    status = mtl_session_create(plan, NULL, &session, error);
+    if (status == MTL_OK) {
+        status = mtl_session_run(session, 3, f->t.inputs, f->t.outputs, error);
+    } else {
+        assert_null(session);
+    }
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+    return status;
+}
+
+static void test_allocation_failures(void **state)
+{
+    fixture *f = *state;
+    for (int provider = MTL_PROVIDER_AUTO; provider <= MTL_PROVIDER_ONEDNN; provider++) {
+        mtl_status status = MTL_OUT_OF_MEMORY;
+        long at = 0;
+        for (; status == MTL_OUT_OF_MEMORY; at++) {
+            counter count = {.fail_at = at};
+            mtl_allocator allocator = {&count, counted_allocate, counted_release};
+            mtl_plan_options options = {.struct_size = sizeof options, .allocator = &allocator, .private_copy = 1,
+                                        .provider = (mtl_provider)provider};
+            mtl_error error;
+            status = open_and_create(f, &options, &error);
+            assert_true(status == MTL_OK || status == MTL_OUT_OF_MEMORY);
+            if (status != MTL_OK) {
+                assert_int_equal(error.status, MTL_OUT_OF_MEMORY);
+            }
+            assert_int_equal(count.live, 0);
+        }
+        assert_int_equal(status, MTL_OK);
+        assert_true(at > 3);
+    }
+}
+
+typedef struct worker {
+    mtl_plan *plan;
+    const tensors *shared;
+    float *y, *z;
+    int64_t n;
+    int different;
+} worker;
+
+static void *work(void *argument)
+{
+    worker *w = argument;
+    mtl_session *session = NULL;
+    void *outputs[] = {w->y, w->z, &w->n};
+    w->different = mtl_session_create(w->plan, NULL, &session, NULL) != MTL_OK;
+    for (int i = 0; i < 50 && w->different == 0; i++) {
+        int64_t rows = 1 + i * 19;
+        w->different = mtl_session_run(session, rows, w->shared->inputs, outputs, NULL) != MTL_OK ||
+                       memcmp(w->y, w->shared->y, (size_t)rows * HIDDEN * sizeof(float)) != 0;
+    }
+    mtl_session_destroy(session);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 0, 0);
+    run(session, 1000, &f->t);
+    worker workers[2];
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        workers[i] = (worker){.plan = plan, .shared = &f->t};
+        workers[i].y = malloc(1000 * HIDDEN * sizeof(float));
+        workers[i].z = malloc(2000 * sizeof(float));
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(workers[i].different, 0);
+        free(workers[i].y);
+        free(workers[i].z);
+    }
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+}
+
+static void test_providers(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_NATIVE, MTL_ISA_GENERIC);
+    mtl_session *session = open_session(plan, 0, 0);
+    assert_null(plan->onednn);
+    for (size_t i = 0; runtime_step_kernel(plan, i) != NULL; i++) {
+        const char *kernel = runtime_step_kernel(plan, i);
+        assert_true(strcmp(kernel, "plain") == 0 || strcmp(kernel, "native generic") == 0);
+    }
+    run(session, 77, &f->t);
+    float *y = malloc(77 * HIDDEN * sizeof *y);
+    memcpy(y, f->t.y, 77 * HIDDEN * sizeof *y);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+
+    /* Forced, every product runs in oneDNN: a native one fails the test. */
+    plan = open_plan(f->data, f->size, MTL_PROVIDER_ONEDNN, MTL_ISA_AUTO);
+    for (size_t i = 0; i < plan->view.step_count; i++) {
+        if (plan->view.steps[i].op == PLAN_OP_linear) {
+            assert_memory_equal(runtime_step_kernel(plan, i), "onednn ", 7);
+        }
+    }
+    session = open_session(plan, 0, 0);
+    run(session, 77, &f->t);
+    for (int i = 0; i < 77 * HIDDEN; i++) {
+        assert_true(fabsf(f->t.y[i] - y[i]) <= 1e-5f);
+    }
+    free(y);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+}
+
+static void expect_error(mtl_status status, mtl_status expected, const mtl_error *error, const char *text)
+{
+    assert_int_equal(status, expected);
+    assert_int_equal(error->status, expected);
+    if (strstr(error->message, text) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", error->message, text);
+    }
+}
+
+static void test_call_errors(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 16, 0);
+    mtl_error error;
+    const void *inputs[3] = {f->t.x, f->t.id, f->t.user};
+    void *outputs[3] = {f->t.y, f->t.z, &f->t.n};
+    assert_int_equal(mtl_session_run(session, 0, NULL, NULL, &error), MTL_OK);
+    expect_error(mtl_session_run(session, -1, inputs, outputs, &error), MTL_INVALID_ARGUMENT, &error, "rows is -1");
+    expect_error(mtl_session_run(NULL, 1, inputs, outputs, &error), MTL_INVALID_ARGUMENT, &error, "session is NULL");
+    expect_error(mtl_session_run(session, 1, NULL, outputs, &error), MTL_INVALID_ARGUMENT, &error, "inputs is NULL");
+    expect_error(mtl_session_run(session, 1, inputs, NULL, &error), MTL_INVALID_ARGUMENT, &error, "outputs is NULL");
+    inputs[1] = NULL;
+    expect_error(mtl_session_run(session, 1, inputs, outputs, &error), MTL_INVALID_ARGUMENT, &error,
+                 "input 'item_id' is NULL");
+    inputs[1] = f->t.id;
+    outputs[1] = NULL;
+    expect_error(mtl_session_run(session, 1, inputs, outputs, &error), MTL_INVALID_ARGUMENT, &error,
+                 "output 'z' is NULL");
+    outputs[1] = f->t.z;
+    int32_t kept = f->t.id[37];
+    f->t.id[37] = TABLE;
+    expect_error(mtl_session_run(session, 100, inputs, outputs, &error), MTL_INVALID_DATA, &error,
+                 "input 'item_id', row 37: id 11 is outside of its table's [-11, 10]");
+    f->t.id[37] = -TABLE - 1;
+    expect_error(mtl_session_run(session, 38, inputs, outputs, &error), MTL_INVALID_DATA, &error, "id -12 ");
+    assert_int_equal(mtl_session_run(session, 38, inputs, outputs, NULL), MTL_INVALID_DATA);
+    assert_int_equal(mtl_session_run(session, 37, inputs, outputs, &error), MTL_OK); /* the session is still usable */
+    f->t.id[37] = kept;
+    run(session, 38, &f->t);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+}
+
+static void test_open_errors(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = (mtl_plan *)f;
+    mtl_error error;
+    expect_error(mtl_plan_open("/nonexistent/plan.bin", NULL, &plan, &error), MTL_IO, &error, "/nonexistent/plan.bin");
+    assert_null(plan);
+    expect_error(mtl_plan_open(NULL, NULL, &plan, &error), MTL_INVALID_ARGUMENT, &error, "path is NULL");
+    expect_error(mtl_plan_open_memory((const char *)f->data + 1, f->size - 1, NULL, &plan, &error),
+                 MTL_INVALID_ARGUMENT, &error, "aligned to 64");
+    mtl_plan_options options = {.struct_size = 4};
+    expect_error(mtl_plan_open_memory(f->data, f->size, &options, &plan, &error), MTL_INVALID_ARGUMENT, &error,
+                 "struct_size");
+    options = (mtl_plan_options){.struct_size = sizeof options, .isa = (mtl_isa)17};
+    expect_error(mtl_plan_open_memory(f->data, f->size, &options, &plan, &error), MTL_INVALID_ARGUMENT, &error, "isa");
+    mtl_allocator half = {NULL, counted_allocate, NULL};
+    options = (mtl_plan_options){.struct_size = sizeof options, .allocator = &half};
+    expect_error(mtl_plan_open_memory(f->data, f->size, &options, &plan, &error), MTL_INVALID_ARGUMENT, &error,
+                 "allocator");
+    assert_int_equal(mtl_session_create(NULL, NULL, NULL, NULL), MTL_INVALID_ARGUMENT);
+    mtl_plan_close(NULL);
+    mtl_session_destroy(NULL);
+}
+
+/* Any truncation and any flipped bit is refused, without a crash. */
+static void test_damage(void **state)
+{
+    fixture *f = *state;
+    unsigned char *copy = malloc(f->size);
+    mtl_plan_options options = {.struct_size = sizeof options, .private_copy = 1};
+    mtl_plan *plan;
+    mtl_error error;
+    for (size_t size = 0; size < f->size; size += size < 600 ? 1 : 97) {
+        memcpy(copy, f->data, size);
+        assert_int_equal(mtl_plan_open_memory(copy, size, &options, &plan, &error), MTL_INVALID_DATA);
+    }
+    uint64_t seed = 3;
+    for (int i = 0; i < 1000; i++) {
+        size_t bit = (size_t)random_below(&seed, (int64_t)f->size * 8);
+        memcpy(copy, f->data, f->size);
+        copy[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        mtl_status status = mtl_plan_open_memory(copy, f->size, &options, &plan, &error);
+        assert_true(status == MTL_INVALID_DATA || status == MTL_UNSUPPORTED);
+    }
+    free(copy);
+}
+
+/* y = x - mean over all candidates: a whole batch at once. */
+static void test_whole_batch(void **state)
+{
+    (void)state;
+    maker m;
+    const void *data;
+    size_t size;
+    mtl_error error;
+    maker_begin(&m);
+    m.meta.flags = PLAN_FLAG_WHOLE_BATCH;
+    uint32_t x = maker_input(&m, "x", MTL_F32, (int64_t[]){B, 3}, 2);
+    uint32_t mean = maker_row(&m, MTL_F32, (int64_t[]){3}, 1);
+    uint32_t y = maker_output(&m, "y", MTL_F32, (int64_t[]){B, 3}, 2);
+    maker_step(&m, PLAN_OP_reduce, PLAN_REDUCE_mean, &x, 1, mean, (int64_t[]){0, 1}, 2);
+    maker_step(&m, PLAN_OP_binary, PLAN_BINARY_sub, (uint32_t[]){x, mean}, 2, y, NULL, 0);
+    maker_finish(&m, &data, &size);
+    mtl_plan *plan = open_plan(data, size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 0, 100);
+    assert_int_equal(mtl_session_tile_rows(session), 112);
+    float in[100 * 3], out[100 * 3];
+    uint64_t seed = 5;
+    fill_random(&seed, MTL_F32, in, 300);
+    require(mtl_session_run(session, 100, (const void *[]){in}, (void *[]){out}, &error), &error);
+    for (int column = 0; column < 3; column++) {
+        double sum = 0;
+        for (int row = 0; row < 100; row++) {
+            sum += (double)in[row * 3 + column];
+        }
+        for (int row = 0; row < 100; row++) {
+            assert_true(fabs((double)in[row * 3 + column] - sum / 100 - (double)out[row * 3 + column]) < 1e-5);
+        }
+    }
+    expect_error(mtl_session_run(session, 101, (const void *[]){in}, (void *[]){out}, &error), MTL_INVALID_ARGUMENT,
+                 &error, "rows is 101, expected at most the session's max_rows, 100");
+    mtl_session_destroy(session);
+    session = open_session(plan, 0, 0);
+    assert_int_equal(mtl_session_tile_rows(session), 1024);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+    base_arena_free(&m.arena);
+}
+
+#if defined(__linux__) && HAVE_MALLOC_COUNT
+/* A child that may only read, write and exit scores: any system call of run kills it. */
+static void test_no_system_calls(void **state)
+{
+    fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 0, 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) {
+            syscall(SYS_exit, 77);
+        }
+        mtl_status status = mtl_session_run(session, 1000, f->t.inputs, f->t.outputs, NULL);
+        syscall(SYS_exit, status == MTL_OK ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        skip();
+    }
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+#endif
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_signature),      TEST(test_tiles),       TEST(test_workspace),  TEST(test_allocation_failures),
+        TEST(test_threads),        TEST(test_providers),   TEST(test_call_errors), TEST(test_open_errors),
+        TEST(test_damage),         cmocka_unit_test(test_whole_batch),
+#if defined(__linux__) && HAVE_MALLOC_COUNT
+        TEST(test_no_system_calls),
+#endif
+    };
+#undef TEST
+    return cmocka_run_group_tests_name("runtime session", tests, NULL, NULL);
+}
