@@ -142,7 +142,8 @@ static bool create_matmul(matmuls *m, size_t c, bool packed)
                                      packed ? dnnl_format_tag_any : dnnl_ab);
     dnnl_memory_desc_create_with_tag(&result, 2, (const dnnl_dims_t){rows, nd}, dnnl_f32, dnnl_ab);
     dnnl_primitive_desc_t description;
-    if (dnnl_matmul_primitive_desc_create(&description, m->engine, source, weights, NULL, result, NULL) != dnnl_success) {
+    if (dnnl_matmul_primitive_desc_create(&description, m->engine, source, weights, NULL, result, NULL) !=
+        dnnl_success) {
         return false;
     }
     dnnl_primitive_create(&m->primitive[c], description);

@@ -15,6 +15,7 @@ typedef struct compilation {
     base_diag *diag;
     onnx_model model;
     size_t passes_done;
+    size_t print_after; /* passes that are done when the graph is to be printed; 0: never */
 } compilation;
 
 const char *mtl_compiler_version(void)
@@ -44,21 +45,30 @@ static mtl_status after_pass(void *context, const char *pass, ir_graph *graph)
 #ifndef NDEBUG
     BASE_TRY(ir_verify(graph, work->diag));
 #endif
-    if (work->options->print_ir != NULL && work->options->print_ir_after != NULL &&
-        strcmp(work->options->print_ir_after, pass) == 0) {
-        return print_graph(work, graph);
+    return work->passes_done == work->print_after ? print_graph(work, graph) : MTL_OK;
+}
+
+/* A pass may stand in the list more than once: what it does is done after the last time. */
+static size_t last_run_of(const char *pass)
+{
+    size_t last = 0;
+    for (size_t i = 0; i < passes_count; i++) {
+        if (strcmp(passes_list[i].name, pass) == 0) {
+            last = i + 1;
+        }
     }
-    return MTL_OK;
+    return last;
 }
 
 static mtl_status optimise(compilation *work)
 {
     ir_graph *graph = work->model.graph;
     graph->fold_byte_budget = work->options->fold_byte_budget;
-    BASE_TRY(passes_run(graph, work->diag, after_pass, work));
-    if (work->options->print_ir != NULL && work->options->print_ir_after == NULL) {
-        BASE_TRY(print_graph(work, graph));
+    if (work->options->print_ir != NULL) {
+        work->print_after =
+            work->options->print_ir_after != NULL ? last_run_of(work->options->print_ir_after) : passes_count;
     }
+    BASE_TRY(passes_run(graph, work->diag, after_pass, work));
     BASE_TRY(compiler_legalize(graph, work->diag));
     BASE_TRY(passes_fold_constants(graph, work->diag));
     BASE_TRY(passes_remove_dead(graph, work->diag));

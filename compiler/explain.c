@@ -21,6 +21,15 @@ static mtl_status find_workers(const ir_graph *graph, base_arena *arena, base_di
     return MTL_OK;
 }
 
+/* "linear relu"; "softmax" and not "softmax softmax". */
+static const char *operation_text(const plan_step *step, char *text, size_t size)
+{
+    const char *op = plan_op_name(step->op), *function = plan_function_name(step->op, step->function);
+    bool says_more = function[0] != '\0' && strcmp(op, function) != 0;
+    snprintf(text, size, "%s%s%s", op, says_more ? " " : "", says_more ? function : "");
+    return text;
+}
+
 static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,
                         const ir_node *workers, FILE *out)
 {
@@ -30,10 +39,8 @@ static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, 
         fprintf(out, "%-*s %-*s ", NAME_WIDTH, source->name, OP_WIDTH, source->op);
         uint32_t step = workers[i] != 0 ? lowered->node_step[workers[i]] : COMPILER_NO_STEP;
         if (step != COMPILER_NO_STEP) {
-            const plan_step *record = &view->steps[step];
-            const char *function = plan_function_name(record->op, record->function);
-            fprintf(out, "step %" PRIu32 ": %s%s%s\n", step, plan_op_name(record->op),
-                    function[0] != '\0' ? " " : "", function);
+            char text[64];
+            fprintf(out, "step %" PRIu32 ": %s\n", step, operation_text(&view->steps[step], text, sizeof text));
         } else if (workers[i] != 0) {
             fprintf(out, "free: the same numbers under another shape\n");
         } else {
@@ -42,23 +49,9 @@ static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, 
     }
 }
 
-static void print_shape(const plan_view *view, const plan_tensor *tensor, FILE *out)
+static const char *shape_text(const plan_view *view, const plan_tensor *tensor, char *text)
 {
-    char text[256] = "[";
-    size_t used = 1;
-    for (unsigned axis = 0; axis < tensor->rank && used < sizeof text - 48; axis++) {
-        mtl_dim dim = plan_dims(view, tensor)[axis];
-        const char *comma = axis > 0 ? ", " : "";
-        if (dim.per_row == 0) {
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%" PRId64, comma, dim.fixed);
-        } else if (dim.per_row == 1) {
-            used += (size_t)snprintf(text + used, sizeof text - used, "%srows", comma);
-        } else {
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%" PRId64 "*rows", comma, dim.per_row);
-        }
-    }
-    snprintf(text + used, sizeof text - used, "]");
-    fprintf(out, "%-22s", text);
+    return plan_shape_text(plan_dims(view, tensor), tensor->rank, text, PLAN_SHAPE_TEXT);
 }
 
 static void print_steps(const plan_view *view, FILE *out)
@@ -68,14 +61,12 @@ static void print_steps(const plan_view *view, FILE *out)
             "bytes/row", "does the work of");
     for (size_t i = 0; i < view->step_count; i++) {
         const plan_step *step = &view->steps[i];
-        const char *function = plan_function_name(step->op, step->function);
         plan_cost cost = plan_step_cost(view, step);
-        char operation[64];
-        snprintf(operation, sizeof operation, "%s%s%s", plan_op_name(step->op), function[0] != '\0' ? " " : "",
-                 function);
-        fprintf(out, "%4zu %-8s %-22s ", i, i < view->meta->request_step_count ? "request" : "row", operation);
-        print_shape(view, plan_result(view, step), out);
-        fprintf(out, " %12" PRIu64 " %12" PRIu64 "  %s\n", cost.flops_per_row, cost.bytes_per_row,
+        char operation[64], shape[PLAN_SHAPE_TEXT];
+        fprintf(out, "%4zu %-8s %-22s %-22s %12" PRIu64 " %12" PRIu64 "  %s\n", i,
+                i < view->meta->request_step_count ? "request" : "row",
+                operation_text(step, operation, sizeof operation),
+                shape_text(view, plan_result(view, step), shape), cost.flops_per_row, cost.bytes_per_row,
                 plan_string(view, step->label));
         total.flops_fixed += cost.flops_fixed;
         total.flops_per_row += cost.flops_per_row;

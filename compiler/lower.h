@@ -11,7 +11,7 @@ typedef struct compiler_provenance {
     uint64_t source_hash[2];
 } compiler_provenance;
 
-enum { COMPILER_NO_STEP = UINT32_MAX };
+#define COMPILER_NO_STEP UINT32_MAX
 
 typedef struct compiler_lowered {
     const void *plan; /* in the arena */

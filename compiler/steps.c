@@ -1,4 +1,5 @@
 /* From a node to its step: one function a family of ops, one table that says which. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "compiler/lowering.h"
@@ -245,13 +246,24 @@ static mtl_status check_dtypes(const compiler_lowering *lowering, ir_node id)
     return MTL_OK;
 }
 
+static int in_source_order(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return left < right ? -1 : left > right;
+}
+
 /* The names of the source nodes that a step does the work of, for people: "/gate/Gemm, /gate/Softmax". */
 static const char *label_of(const compiler_lowering *lowering, const ir_node_info *node)
 {
     enum { LABEL_MAX = 240 };
     const char *label = "";
+    uint32_t *sources = base_arena_copy(lowering->arena, node->sources, node->source_count * sizeof *sources);
+    if (sources == NULL) {
+        return label;
+    }
+    qsort(sources, node->source_count, sizeof *sources, in_source_order);
     for (uint32_t i = 0; i < node->source_count; i++) {
-        const char *name = lowering->graph->sources[node->sources[i]].name;
+        const char *name = lowering->graph->sources[sources[i]].name;
         if (strlen(label) + strlen(name) > LABEL_MAX) {
             char *cut = base_arena_format(lowering->arena, "%s%s... (%u)", label, i > 0 ? ", " : "",
                                           (unsigned)node->source_count);

@@ -3,8 +3,8 @@
     MTLC=build/bin/mtlc MTLRUN=build/bin/mtlrun python -m examples.demo
 
 Trains an MMoE and a PLE (a few seconds each), exports, compiles, scores, and times them. Where
-there is no PyTorch, the committed models of tests/fixtures take the place of fresh ones. Exit
-status 1 if scores differ by more than 1e-5.
+there is no PyTorch, the committed models of tests/fixtures take the place of fresh ones;
+`--fixtures` asks for them. Exit status 1 if scores differ by more than 1e-5.
 """
 
 from __future__ import annotations
@@ -88,14 +88,15 @@ def train(kind: str, exporter: str, opset: int, folder: Path) -> Model:
     from examples.zoo.train import evaluate, trained
     from examples.zoo.variants import reference
 
+    heading(TITLES[kind])
+    print("  training on 20,000 made-up impressions ...", flush=True)
     torch.set_num_threads(1)  # products so small that threads would only wait for each other
     begin = time.perf_counter()
     model = trained(kind, WIDTH)
     seconds = time.perf_counter() - begin
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    heading(f"{TITLES[kind]}: {parameters:,} parameters, trained in {seconds:.1f} s")
     print(
-        "  on 20,000 made-up impressions; AUC on 20,000 others, beside the best that is possible:"
+        f"  {parameters:,} parameters, {seconds:.1f} s; AUC on 20,000 others, beside the best possible:"
     )
     table(
         ("task", "AUC", "best"),
@@ -131,12 +132,12 @@ def show_fusion(explanation: str) -> None:
     steps: dict[str, list[str]] = defaultdict(list)  # "step 3: linear relu": operators in it
     others: Counter[str] = Counter()
     line = re.compile(
-        r"^\S.*?\s+(\S+)\s+(step \d+: .*|(?:free|folded|removed|merged|shape arithmetic|dead).*)$"
+        r"^\S.*?\s+(\S+)\s+(step \d+: .*|(?:free|a constant|folded|removed|merged|shape arithmetic|dead).*)$"
     )
     for text in explanation.splitlines():
         if match := line.match(text):
             if match[2].startswith("step "):
-                steps[match[2]].append(match[1])
+                steps[match[2].replace("softmax softmax", "softmax")].append(match[1])
             else:
                 others[re.sub(r"'[^']*'", "another", match[2])] += 1
     fused = Counter(
@@ -216,7 +217,9 @@ def show(model: Model, folder: Path) -> float:
 
 def main() -> int:
     fresh = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "onnxscript"))
-    if not fresh:
+    if "--fixtures" in sys.argv[1:]:
+        fresh = False
+    elif not fresh:
         print(
             "PyTorch is not here: taking the trained models of tests/fixtures instead of "
             "training afresh."

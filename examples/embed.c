@@ -35,7 +35,9 @@ int main(int argc, char **argv)
         return fprintf(stderr, "%s\n", error.message), 1;
     }
     for (size_t i = 0; i < mtl_plan_output_count(plan); i++) {
-        printf("%s: %g\n", mtl_plan_output(plan, i)->name, (double)*(const float *)outputs[i]);
+        if (mtl_plan_output(plan, i)->dtype == MTL_F32) {
+            printf("%s: %g\n", mtl_plan_output(plan, i)->name, (double)*(const float *)outputs[i]);
+        }
     }
     mtl_session_destroy(session);
     mtl_plan_close(plan);

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from examples.zoo.data import TASKS, planted
-from examples.zoo.export import export, newest_dynamo_opset, to_program
+from examples.zoo.export import export, to_newest_onnx, to_program
 from examples.zoo.train import trained
 from examples.zoo.variants import Ranker, Spec, catalogue, idioms, reference
 
@@ -109,7 +109,7 @@ class Writer:
         opset: int,
         **about: str | bool | list[str],
     ) -> None:
-        opset = opset or newest_dynamo_opset(model, inputs, outputs)
+        opset = opset or to_newest_onnx(model, inputs, outputs)[1]
         file = f"{name}_{SHORT[exporter]}{opset}.onnx"
         dynamic = not about.get("frozen", False)
         export(model, inputs, outputs, self.folder / file, exporter, opset, dynamic)

@@ -159,8 +159,8 @@ mtl_status ir_eval_node(const ir_graph *graph, ir_node node, const ir_tensor *co
                         base_arena *arena, base_diag *diag, ir_tensor *outputs)
 {
     const ir_node_info *info = ir_node_of(graph, node);
-    ir_eval_call call = {.graph = graph, .id = node, .node = info, .inputs = inputs, .arena = arena,
-                         .diag = diag, .output = outputs};
+    ir_eval_call call = {
+        .graph = graph, .id = node, .node = info, .inputs = inputs, .arena = arena, .diag = diag, .output = outputs};
     for (uint32_t i = 0; i < info->input_count; i++) {
         if (inputs[i] == NULL) {
             continue;
@@ -206,8 +206,8 @@ static mtl_status read_symbols(const ir_graph *graph, const ir_tensor *inputs, b
         const ir_tensor *tensor = &inputs[i];
         if (tensor->dtype != info->type.dtype || tensor->rank != info->type.rank) {
             return base_fail(diag, MTL_INVALID_ARGUMENT, "input '%s': %s of rank %d, expected %s of rank %d",
-                             info->name, mtl_dtype_name(tensor->dtype), tensor->rank,
-                             mtl_dtype_name(info->type.dtype), info->type.rank);
+                             info->name, mtl_dtype_name(tensor->dtype), tensor->rank, mtl_dtype_name(info->type.dtype),
+                             info->type.rank);
         }
         for (int axis = 0; axis < tensor->rank; axis++) {
             int64_t wanted = 0;

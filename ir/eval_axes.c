@@ -130,8 +130,7 @@ mtl_status ir_eval_reduce(const ir_eval_call *call)
     ir_walk walk;
     size_t group;
     start_reduce(call, &walk, &group);
-    return ir_dtype_is_float(call->output->dtype) ? reduce_floats(call, &walk, group)
-                                                  : reduce_ints(call, &walk, group);
+    return ir_dtype_is_float(call->output->dtype) ? reduce_floats(call, &walk, group) : reduce_ints(call, &walk, group);
 }
 
 mtl_status ir_eval_cumsum(const ir_eval_call *call)

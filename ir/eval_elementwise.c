@@ -345,8 +345,8 @@ static mtl_status mixed_pow(const ir_eval_call *call, ir_walk *walk)
         BASE_TRY(ir_eval_new_ints(call, &n));
     }
     for (size_t i = 0; i < call->output->count; i++, ir_walk_next(walk)) {
-        double number = pow(ir_tensor_at(call->inputs[0], (size_t)walk->at[0]),
-                            ir_tensor_at(call->inputs[1], (size_t)walk->at[1]));
+        double number =
+            pow(ir_tensor_at(call->inputs[0], (size_t)walk->at[0]), ir_tensor_at(call->inputs[1], (size_t)walk->at[1]));
         if (f != NULL) {
             f[i] = number;
         } else {

@@ -187,8 +187,8 @@ mtl_status ir_eval_range(const ir_eval_call *call)
         if (y.f != NULL) {
             y.f[n] = start.f[0] + (double)n * delta.f[0];
         } else {
-            y.i[n] = ir_wrap_int((int64_t)((uint64_t)start.i[0] + (uint64_t)n * (uint64_t)delta.i[0]),
-                                 call->output->dtype);
+            y.i[n] =
+                ir_wrap_int((int64_t)((uint64_t)start.i[0] + (uint64_t)n * (uint64_t)delta.i[0]), call->output->dtype);
         }
     }
     return MTL_OK;

@@ -123,6 +123,7 @@ typedef struct ir_source {
     const char *name;
     const char *op; /* in the source's words: "Gemm" */
     const char *fate; /* why no node of ours does its work any more ("folded to a constant"); NULL: one does */
+    const char *note; /* what --explain says about it besides; NULL: nothing. A constant string. */
 } ir_source;
 
 typedef struct ir_output {

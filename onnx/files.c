@@ -91,8 +91,8 @@ static mtl_status find_file(const onnx_files *files, const char *location, const
         canonical = realpath(other, NULL);
     }
     if (canonical == NULL) {
-        return base_fail(diag, errno == ENOMEM ? MTL_OUT_OF_MEMORY : MTL_IO,
-                         "tensor '%s': external data file '%s': %s", tensor, path, strerror(errno));
+        return base_fail(diag, errno == ENOMEM ? MTL_OUT_OF_MEMORY : MTL_IO, "tensor '%s': external data file '%s': %s",
+                         tensor, path, strerror(errno));
     }
     *result = base_arena_string(files->arena, canonical);
     free(canonical);

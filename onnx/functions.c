@@ -86,8 +86,12 @@ static mtl_status inline_body(onnx_node *node, const Onnx__FunctionProto *functi
 {
     onnx_importer *importer = node->importer;
     onnx_scope scope = {.arena = importer->arena};
-    onnx_frame frame = {.scope = &scope, .opsets = function->opset_import, .opset_count = function->n_opset_import,
-                        .function = function, .call = node->proto, .call_frame = node->frame};
+    onnx_frame frame = {.scope = &scope,
+                        .opsets = function->opset_import,
+                        .opset_count = function->n_opset_import,
+                        .function = function,
+                        .call = node->proto,
+                        .call_frame = node->frame};
     frame.prefix = base_arena_format(importer->arena, "%.256s/", node->name);
     BASE_TRY_MEMORY(frame.prefix, importer->diag);
     for (size_t i = 0; i < function->n_input; i++) {

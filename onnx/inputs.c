@@ -58,7 +58,8 @@ static mtl_status parse_option(inputs *in, const char *text, dim_option *option)
         }
     }
     return base_fail(diag, MTL_INVALID_ARGUMENT,
-                     "--dim %s: expected NAME=NUMBER, INPUT:AXIS=NUMBER or NAME=row, with a number of at least 1", text);
+                     "--dim %s: expected NAME=NUMBER, INPUT:AXIS=NUMBER or NAME=row, with a number of at least 1",
+                     text);
 }
 
 static mtl_status parse_options(inputs *in)
@@ -105,7 +106,8 @@ static mtl_status read_axis(inputs *in, const input_info *input, int index,
             return base_fail(in->importer->diag, MTL_INVALID_DATA, "input '%s': axis %d has extent %lld", input->name,
                              index, (long long)axis->fixed);
         }
-    } else if (proto->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && proto->dim_param[0] != '\0') {
+    } else if (proto->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+               proto->dim_param[0] != '\0') {
         axis->name = proto->dim_param;
     }
     return MTL_OK;
@@ -223,11 +225,12 @@ static mtl_status find_frozen(inputs *in)
             continue;
         }
         if (first != NULL && first->axis[0].fixed != input->axis[0].fixed) {
-            return base_fail(in->importer->diag, MTL_INVALID_ARGUMENT,
-                             "--batch-axis0: the first axes of inputs '%s' (%lld) and '%s' (%lld) differ; keep one fixed "
-                             "with --dim %s:0=%lld",
-                             first->name, (long long)first->axis[0].fixed, input->name,
-                             (long long)input->axis[0].fixed, input->name, (long long)input->axis[0].fixed);
+            return base_fail(
+                in->importer->diag, MTL_INVALID_ARGUMENT,
+                "--batch-axis0: the first axes of inputs '%s' (%lld) and '%s' (%lld) differ; keep one fixed "
+                "with --dim %s:0=%lld",
+                first->name, (long long)first->axis[0].fixed, input->name, (long long)input->axis[0].fixed, input->name,
+                (long long)input->axis[0].fixed);
         }
         first = input;
         in->importer->frozen = input->axis[0].fixed;
@@ -239,10 +242,11 @@ static mtl_status no_rows(const inputs *in)
 {
     for (size_t i = 0; i < in->count; i++) {
         if (in->all[i].rank > 0 && in->all[i].axis[0].fixed > 0) {
-            return base_fail(in->importer->diag, MTL_UNSUPPORTED,
-                             "no input has a first axis for the candidates: that of input '%s' is fixed at %lld; export "
-                             "with a dynamic batch, or use --batch-axis0",
-                             in->all[i].name, (long long)in->all[i].axis[0].fixed);
+            return base_fail(
+                in->importer->diag, MTL_UNSUPPORTED,
+                "no input has a first axis for the candidates: that of input '%s' is fixed at %lld; export "
+                "with a dynamic batch, or use --batch-axis0",
+                in->all[i].name, (long long)in->all[i].axis[0].fixed);
         }
     }
     return base_fail(in->importer->diag, MTL_UNSUPPORTED, "no input has a first axis for the candidates");
@@ -259,7 +263,7 @@ static bool is_identifier(const char *name)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
     size_t start = strspn(name, letters);
     return start > 0 && name[start + strspn(name + start, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-                                                           "0123456789")] == '\0';
+                                                          "0123456789")] == '\0';
 }
 
 /* Names the symbol after the candidates' dim, and finds out whether all share one name. */
@@ -348,11 +352,13 @@ static mtl_status solve_axis(const inputs *in, const input_info *input, int inde
                          axis->option->text, index, input->name);
     }
     if (axis->name != NULL) {
-        return base_fail(diag, MTL_UNSUPPORTED, "input '%s': axis %d is the symbolic dim '%s'; fix it with --dim %s=NUMBER",
-                         input->name, index, axis->name, axis->name);
+        return base_fail(diag, MTL_UNSUPPORTED,
+                         "input '%s': axis %d is the symbolic dim '%s'; fix it with --dim %s=NUMBER", input->name,
+                         index, axis->name, axis->name);
     }
-    return base_fail(diag, MTL_UNSUPPORTED, "input '%s': axis %d is symbolic without a name; fix it with --dim %s:%d=NUMBER",
-                     input->name, index, input->name, index);
+    return base_fail(diag, MTL_UNSUPPORTED,
+                     "input '%s': axis %d is symbolic without a name; fix it with --dim %s:%d=NUMBER", input->name,
+                     index, input->name, index);
 }
 
 static mtl_status add_input(const inputs *in, onnx_scope *scope, const input_info *input)

@@ -16,7 +16,7 @@
 
 enum {
     ONNX_MIN_OPSET = 11,
-    ONNX_MAX_NODES = 1 << 18,  /* imported, functions inlined: bounds what a small hostile file can ask for */
+    ONNX_MAX_NODES = 1 << 18,   /* imported, functions inlined: bounds what a small hostile file can ask for */
     ONNX_MAX_INLINE_DEPTH = 64, /* functions and branches within each other */
     ONNX_MAX_TYPE_VARIABLES = 32
 };
@@ -39,7 +39,7 @@ struct onnx_scope {
         const char *name;
         onnx_value value;
         const Onnx__TensorProto *pending; /* an initialiser that nobody has used yet */
-    } *entries;
+    } * entries;
     size_t count, capacity; /* a power of two, or 0 */
 };
 
@@ -73,9 +73,9 @@ typedef struct onnx_frame {
     const char *prefix; /* of node and value names: "", "call/"; cut at 257 characters so that nesting stays cheap */
     Onnx__OperatorSetIdProto **opsets;
     size_t opset_count;
-    const Onnx__FunctionProto *function;  /* whose body this is, or (in a branch) around it; NULL: none */
-    const Onnx__NodeProto *call;          /* the node that calls it, for attributes by reference */
-    const struct onnx_frame *call_frame;  /* where that node stands */
+    const Onnx__FunctionProto *function; /* whose body this is, or (in a branch) around it; NULL: none */
+    const Onnx__NodeProto *call;         /* the node that calls it, for attributes by reference */
+    const struct onnx_frame *call_frame; /* where that node stands */
 } onnx_frame;
 
 typedef struct onnx_node {
@@ -87,10 +87,10 @@ typedef struct onnx_node {
     const onnx_schema *schema;
     const Onnx__AttributeProto **attrs; /* as schema->attrs; NULL: not given */
     onnx_value *inputs;
-    size_t input_count; /* as written; trailing absent ones are cut */
-    onnx_value *outputs; /* a handler fills in values; the types are filled in after it */
-    size_t output_count; /* as written, at least 1 */
-    ir_op ir;            /* of the operator's row */
+    size_t input_count;                     /* as written; trailing absent ones are cut */
+    onnx_value *outputs;                    /* a handler fills in values; the types are filled in after it */
+    size_t output_count;                    /* as written, at least 1 */
+    ir_op ir;                               /* of the operator's row */
     int32_t bound[ONNX_MAX_TYPE_VARIABLES]; /* element types that the operands gave the schema's type variables */
     bool constant;                          /* no operand depends on an input */
     bool nested; /* outputs are those of nodes within (If): complete when the handler returns */
@@ -141,7 +141,10 @@ mtl_status onnx_import_graph(onnx_importer *importer);
 
 /* Nesting of functions and branches: enter fails beyond ONNX_MAX_INLINE_DEPTH. */
 mtl_status onnx_enter(onnx_node *node);
-static inline void onnx_leave(onnx_node *node) { node->importer->depth--; }
+static inline void onnx_leave(onnx_node *node)
+{
+    node->importer->depth--;
+}
 
 /* functions.c: the model-local function that `proto` calls, or NULL; and inlining it. */
 const Onnx__FunctionProto *onnx_function_find(const onnx_importer *importer, const Onnx__NodeProto *proto);

@@ -16,7 +16,7 @@ enum { UNPACK_FACTOR = 16, UNPACK_BASE = 64 << 20 };
 /* Counts what protobuf-c holds, so that a small hostile file cannot ask for much. */
 typedef struct budget {
     size_t left;
-    bool exhausted;
+    bool exhausted, out_of_memory;
 } budget;
 
 enum { BLOCK_HEADER = 16 }; /* the size of a block, in front of it; keeps malloc's alignment */
@@ -31,6 +31,7 @@ static void *budget_alloc(void *context, size_t size)
     }
     char *block = malloc(bytes);
     if (block == NULL) {
+        b->out_of_memory = true;
         return NULL;
     }
     b->left -= bytes;
@@ -119,6 +120,9 @@ static mtl_status unpack(holdings *h, const void *data, size_t size, base_diag *
     h->allocator = (ProtobufCAllocator){budget_alloc, budget_free, &h->budget};
     BASE_TRY(onnx_wire_check(data, size, &onnx__model_proto__descriptor, diag));
     h->model = onnx__model_proto__unpack(&h->allocator, size, data);
+    if (h->model == NULL && h->budget.out_of_memory) {
+        return base_fail_memory(diag);
+    }
     if (h->model == NULL && h->budget.exhausted) {
         return base_fail(diag, MTL_INVALID_DATA, "the model unpacks to more than %zu bytes", room);
     }

@@ -11,10 +11,10 @@ typedef struct onnx_options {
 } onnx_options;
 
 typedef struct onnx_model {
-    ir_graph *graph;       /* in the caller's arena; constants point into `maps` */
-    const char *producer;  /* "pytorch 2.13.0" */
-    uint64_t hash[2];      /* XXH3-128 of the file */
-    void *maps;            /* what onnx_close unmaps */
+    ir_graph *graph;      /* in the caller's arena; constants point into `maps` */
+    const char *producer; /* "pytorch 2.13.0" */
+    uint64_t hash[2];     /* XXH3-128 of the file */
+    void *maps;           /* what onnx_close unmaps */
 } onnx_model;
 
 /* Reads the model at `path`. diag->file should be `path`. On success the caller calls onnx_close after the last use of

@@ -57,8 +57,8 @@ mtl_status onnx_import_isinf(onnx_node *node)
 mtl_status onnx_import_mod(onnx_node *node)
 {
     ir_attr attr = IR_INT(fmod, onnx_int(node, "fmod") != 0);
-    if (attr.i == 0 && ir_dtype_is_float(onnx_in_type(node, 0)->dtype)) {
-        return onnx_fail(node, MTL_INVALID_DATA, "floats need fmod 1");
+    if (attr.i == 0 && node->schema->since < 28 && ir_dtype_is_float(onnx_in_type(node, 0)->dtype)) {
+        return onnx_fail(node, MTL_INVALID_DATA, "floats need fmod 1 up to opset 27");
     }
     ir_value operands[] = {onnx_in(node, 0), onnx_in(node, 1)};
     return onnx_last(node, IR_OP_mod, operands, 2, &attr, 1);
@@ -196,8 +196,7 @@ mtl_status onnx_import_cast_like(onnx_node *node)
 static mtl_status define_constant(onnx_node *node, const ir_tensor *tensor, int32_t elem)
 {
     onnx_importer *importer = node->importer;
-    const char *name =
-        base_arena_format(importer->arena, "%s%.256s", node->frame->prefix, node->proto->output[0]);
+    const char *name = base_arena_format(importer->arena, "%s%.256s", node->frame->prefix, node->proto->output[0]);
     BASE_TRY_MEMORY(name, importer->diag);
     node->outputs[0].elem = elem;
     return ir_add_const(importer->graph, name, tensor, importer->diag, &node->outputs[0].value);

@@ -156,8 +156,9 @@ static mtl_status read_slices(const onnx_node *node, const ir_type *type, axis_s
         BASE_TRY(onnx_operand_ints(node, 4, steps, MTL_MAX_RANK, &step_count));
     }
     if (count != end_count || count != axis_count || count != step_count) {
-        return onnx_fail(node, MTL_INVALID_DATA, "%zu starts, %zu ends, %zu axes and %zu steps, expected as many of each",
-                         count, end_count, axis_count, step_count);
+        return onnx_fail(node, MTL_INVALID_DATA,
+                         "%zu starts, %zu ends, %zu axes and %zu steps, expected as many of each", count, end_count,
+                         axis_count, step_count);
     }
     BASE_TRY(onnx_axes(node, axes, count, type->rank, set));
     for (int i = 0; i < type->rank; i++) {
@@ -170,9 +171,8 @@ static mtl_status read_slices(const onnx_node *node, const ir_type *type, axis_s
             return onnx_fail(node, MTL_INVALID_DATA, "the step of axis %d is 0", axis);
         }
         if (!slice_axis(starts[i], ends[i], steps[i], type->dim[axis], &slices[axis])) {
-            return onnx_fail(node, MTL_UNSUPPORTED,
-                             "the slice along axis %d of %s depends on the number of candidates", axis,
-                             onnx_shape_text(node, type));
+            return onnx_fail(node, MTL_UNSUPPORTED, "the slice along axis %d of %s depends on the number of candidates",
+                             axis, onnx_shape_text(node, type));
         }
         if (!ir_dim_equal(slices[axis].extent, type->dim[axis])) {
             BASE_TRY(check_frozen(node, type->dim[axis]));

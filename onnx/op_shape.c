@@ -24,8 +24,7 @@ static bool split_at_rows(const ir_type *type, int64_t *before, int64_t *factor,
             found = i;
             *factor = type->dim[i].k[IR_SYMBOL_ROWS];
         } else if (!ir_dim_is_const(type->dim[i]) ||
-                   __builtin_mul_overflow(found < 0 ? *before : *after, type->dim[i].c,
-                                          found < 0 ? before : after)) {
+                   __builtin_mul_overflow(found < 0 ? *before : *after, type->dim[i].c, found < 0 ? before : after)) {
             return false;
         }
     }
@@ -51,9 +50,10 @@ static mtl_status check_frozen(const onnx_node *node, const ir_type *from, const
         mixed = before[0] % before[1] != 0 || after[0] % after[1] != 0;
     }
     if (mixed) {
-        return onnx_fail(node, MTL_UNSUPPORTED,
-                         "its shape %s has the batch size %lld that --batch-axis0 replaces; export with a dynamic batch",
-                         onnx_shape_text(node, to), (long long)frozen);
+        return onnx_fail(
+            node, MTL_UNSUPPORTED,
+            "its shape %s has the batch size %lld that --batch-axis0 replaces; export with a dynamic batch",
+            onnx_shape_text(node, to), (long long)frozen);
     }
     return MTL_OK;
 }
@@ -162,7 +162,11 @@ mtl_status onnx_import_squeeze(onnx_node *node)
     bool squeezed[MTL_MAX_RANK];
     BASE_TRY(read_axes(node, axes, &count, &given));
     BASE_TRY(onnx_axes(node, axes, count, from.rank, squeezed));
+    ir_graph *graph = node->importer->graph;
     for (int i = 0; i < from.rank; i++) {
+        if (!given && holds_rows(from.dim[i])) {
+            graph->sources[graph->current_source].note = "without axes: keeps that of the candidates, even for one";
+        }
         /* Without axes: what is 1 for every batch. A symbolic extent, the candidates' above all, never is. */
         squeezed[i] = given ? squeezed[i] : ir_dim_is(from.dim[i], 1);
         if (!squeezed[i]) {

@@ -169,8 +169,8 @@ static mtl_status insert(onnx_node *node, int index, ir_op op, const ir_value *i
 {
     onnx_importer *importer = node->importer;
     const char *name = node->output_count == 0 ? "" : node->proto->output[index < 0 ? 0 : index];
-    const char *wish = base_arena_format(importer->arena, "%s%.256s%s%s", node->frame->prefix, name, index < 0 ? "." : "",
-                                         index < 0 ? ir_op_table(op)->name : "");
+    const char *wish = base_arena_format(importer->arena, "%s%.256s%s%s", node->frame->prefix, name,
+                                         index < 0 ? "." : "", index < 0 ? ir_op_table(op)->name : "");
     BASE_TRY_MEMORY(wish, importer->diag);
     if (type != NULL) {
         return ir_insert_typed(importer->graph, 0, op, wish, inputs, input_count, attrs, attr_count, type,

@@ -23,21 +23,21 @@ typedef struct onnx_schema_attr {
     const char *name;
     uint8_t type; /* AttributeProto.AttributeType, more than the enum above names */
     bool required, has_default;
-    int64_t i;            /* default of INT */
-    double f;             /* default of FLOAT: the float32 of the schema */
-    const char *s;        /* default of STRING */
-    const int64_t *ints;  /* default of INTS */
-    size_t count;         /* of INTS */
+    int64_t i;           /* default of INT */
+    double f;            /* default of FLOAT: the float32 of the schema */
+    const char *s;       /* default of STRING */
+    const int64_t *ints; /* default of INTS */
+    size_t count;        /* of INTS */
 } onnx_schema_attr;
 
 typedef enum onnx_formal_option { ONNX_SINGLE, ONNX_OPTIONAL, ONNX_VARIADIC } onnx_formal_option;
 
 typedef struct onnx_schema_formal {
     const char *name;
-    uint8_t option;     /* onnx_formal_option */
-    uint8_t variable;   /* 0: a type of its own; else operands with the same number have the same type */
-    bool homogeneous;   /* VARIADIC: all have the same type */
-    uint32_t types;     /* bit 1 << TensorProto.DataType for tensors; bit 0 for sequences, maps, optionals */
+    uint8_t option;   /* onnx_formal_option */
+    uint8_t variable; /* 0: a type of its own; else operands with the same number have the same type */
+    bool homogeneous; /* VARIADIC: all have the same type */
+    uint32_t types;   /* bit 1 << TensorProto.DataType for tensors; bit 0 for sequences, maps, optionals */
 } onnx_schema_formal;
 
 typedef struct onnx_schema {

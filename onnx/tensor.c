@@ -13,16 +13,35 @@ static const struct {
     const char *name;
     mtl_dtype dtype; /* 0: the IR has none */
 } elements[] = {
-    [0] = {"undefined", 0},        [1] = {"float32", MTL_F32},     [2] = {"uint8", MTL_U8},
-    [3] = {"int8", MTL_I8},        [4] = {"uint16", MTL_U16},      [5] = {"int16", MTL_I16},
-    [6] = {"int32", MTL_I32},      [7] = {"int64", MTL_I64},       [8] = {"string", 0},
-    [9] = {"bool", MTL_BOOL},      [10] = {"float16", MTL_F16},    [11] = {"float64", MTL_F64},
-    [12] = {"uint32", MTL_U32},    [13] = {"uint64", MTL_U64},     [14] = {"complex64", 0},
-    [15] = {"complex128", 0},      [16] = {"bfloat16", MTL_BF16},  [17] = {"float8e4m3fn", 0},
-    [18] = {"float8e4m3fnuz", 0},  [19] = {"float8e5m2", 0},       [20] = {"float8e5m2fnuz", 0},
-    [21] = {"uint4", 0},           [22] = {"int4", 0},             [23] = {"float4e2m1", 0},
-    [24] = {"float8e8m0", 0},      [25] = {"uint2", 0},            [26] = {"int2", 0},
-    [27] = {"float6e2m3", 0},      [28] = {"float6e3m2", 0},
+    [0] = {"undefined", 0},
+    [1] = {"float32", MTL_F32},
+    [2] = {"uint8", MTL_U8},
+    [3] = {"int8", MTL_I8},
+    [4] = {"uint16", MTL_U16},
+    [5] = {"int16", MTL_I16},
+    [6] = {"int32", MTL_I32},
+    [7] = {"int64", MTL_I64},
+    [8] = {"string", 0},
+    [9] = {"bool", MTL_BOOL},
+    [10] = {"float16", MTL_F16},
+    [11] = {"float64", MTL_F64},
+    [12] = {"uint32", MTL_U32},
+    [13] = {"uint64", MTL_U64},
+    [14] = {"complex64", 0},
+    [15] = {"complex128", 0},
+    [16] = {"bfloat16", MTL_BF16},
+    [17] = {"float8e4m3fn", 0},
+    [18] = {"float8e4m3fnuz", 0},
+    [19] = {"float8e5m2", 0},
+    [20] = {"float8e5m2fnuz", 0},
+    [21] = {"uint4", 0},
+    [22] = {"int4", 0},
+    [23] = {"float4e2m1", 0},
+    [24] = {"float8e8m0", 0},
+    [25] = {"uint2", 0},
+    [26] = {"int2", 0},
+    [27] = {"float6e2m3", 0},
+    [28] = {"float6e3m2", 0},
 };
 enum { ELEMENT_COUNT = sizeof elements / sizeof elements[0] };
 
@@ -163,7 +182,7 @@ static mtl_status place(const source *s, const void *bytes, ir_tensor *tensor)
     base_arena *arena = s->importer->arena;
     size_t size = mtl_dtype_size(s->dtype);
     if (bytes == NULL || s->count == 0) {
-        bytes = ""; /* no elements; the IR wants a pointer that is not NULL */
+        bytes = "";                            /* no elements; the IR wants a pointer that is not NULL */
     } else if ((uintptr_t)bytes % size != 0) { /* external data at an odd offset */
         bytes = base_arena_copy(arena, bytes, s->count * size);
         BASE_TRY_MEMORY(bytes, s->importer->diag);

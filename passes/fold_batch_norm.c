@@ -109,7 +109,7 @@ static mtl_status fold_back(passes_rewriter *r, ir_node n, ir_value scale, ir_va
         return MTL_OK;
     }
     *folded = true;
-    return passes_absorb_affine(r, &layer, n, s, t);
+    return passes_absorb_affine(r, &layer, n, s, t, shift);
 }
 
 /* Whether every reader is a linear layer that contracts the channels, or has one channel for each group. */
@@ -151,6 +151,7 @@ static mtl_status fold_forward(passes_rewriter *r, ir_node n, ir_node norm)
     const ir_node_info *node = ir_node_of(r->graph, n);
     ir_value inputs[3] = {ir_node_of(r->graph, norm)->inputs[0], node->inputs[1],
                           node->input_count > 2 ? node->inputs[2] : 0};
+    ir_value bias_like = ir_node_of(r->graph, norm)->inputs[2];
     const ir_tensor *w = ir_info(r->graph, inputs[1])->tensor;
     const ir_tensor *b = inputs[2] != 0 ? ir_info(r->graph, inputs[2])->tensor : NULL;
     int64_t shape[3] = {w->rank == 3 ? w->shape[0] : 1, w->shape[w->rank - 2], w->shape[w->rank - 1]};
@@ -172,9 +173,9 @@ static mtl_status fold_forward(passes_rewriter *r, ir_node n, ir_node norm)
     int rank = w->rank;
     BASE_TRY(passes_add_floats(r, inputs[1], dtype, rank, rank == 3 ? shape : shape + 1, weights, &inputs[1]));
     int64_t bias_shape[2] = {shape[0], shape[2]};
-    BASE_TRY(passes_add_floats(r, inputs[2], dtype, rank - 1, rank == 3 ? bias_shape : bias_shape + 1, bias,
-                               &inputs[2]));
-    BASE_TRY(ir_take_sources(r->graph, n, norm, r->diag));
+    BASE_TRY(passes_add_floats(r, b != NULL ? inputs[2] : bias_like, dtype, rank - 1,
+                               rank == 3 ? bias_shape : bias_shape + 1, bias, &inputs[2]));
+    BASE_TRY(passes_take_sources(r, n, norm));
     return passes_set_inputs(r, n, inputs, 3, fate);
 }
 

@@ -27,7 +27,7 @@
  *     %r = reshape(%l)                            : f32[B, G, N]
  *     %y = transpose(%r) perm=[1, 0, 2]           : f32[G, B, N]
  *
- * A constant on the left is left alone. x * sigmoid(x) becomes swish.
+ * A constant on the left is left alone.
  */
 #include <math.h>
 #include <string.h>
@@ -105,25 +105,19 @@ static mtl_status finish_grouped(passes_rewriter *r, ir_node n, ir_value x, ir_v
     int rank = ir_type_of(r->graph, x)->rank;
     swap_groups(rank, perm);
     ir_attr attr = IR_INTS(perm, perm, rank);
-    ir_value moved, layer;
-    BASE_TRY(passes_insert(r, n, IR_OP_transpose, NULL, &x, 1, &attr, 1, NULL, &moved));
-    BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, (ir_value[]){moved, w}, 2, &no_activation, 1, NULL, &layer));
-    attr.ints = ir_find_attr(ir_producer(r->graph, moved), IR_ATTR_perm)->ints; /* in the graph's arena */
+    ir_value turned, layer;
+    BASE_TRY(passes_insert(r, n, IR_OP_transpose, NULL, &x, 1, &attr, 1, NULL, &turned));
+    BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, (ir_value[]){turned, w}, 2, &no_activation, 1, NULL, &layer));
+    attr.ints = ir_find_attr(ir_producer(r->graph, turned), IR_ATTR_perm)->ints; /* in the graph's arena */
     return passes_become(r, n, IR_OP_transpose, &layer, 1, &attr, 1, NULL);
 }
 
-/* x (..., 1, M, K) or (M, K). */
+/* x (..., 1, M, K) or (M, K). The reshape that splits the columns drops the axis of extent 1, too. */
 static mtl_status finish_wide(passes_rewriter *r, ir_node n, ir_value x, ir_value w, const int64_t *shape)
 {
-    ir_type type = *ir_type_of(r->graph, x), result = *ir_type_of(r->graph, ir_node_of(r->graph, n)->outputs[0]);
+    ir_type result = *ir_type_of(r->graph, ir_node_of(r->graph, n)->outputs[0]);
     ir_value wide, layer, split;
     BASE_TRY(widen_weights(r, w, shape, &wide));
-    if (type.rank > 2) {
-        type.dim[type.rank - 3] = type.dim[type.rank - 2];
-        type.dim[type.rank - 2] = type.dim[type.rank - 1];
-        type.rank--;
-        BASE_TRY(passes_insert(r, n, IR_OP_reshape, NULL, &x, 1, NULL, 0, &type, &x));
-    }
     BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, (ir_value[]){x, wide}, 2, &no_activation, 1, NULL, &layer));
     int64_t perm[MTL_MAX_RANK];
     swap_groups(result.rank, perm);
@@ -141,8 +135,7 @@ static mtl_status form_layer(passes_rewriter *r, ir_node n)
 {
     const ir_node_info *node = ir_node_of(r->graph, n);
     ir_value x = node->inputs[0], w = node->inputs[1];
-    if (!ir_is_const(r->graph, w) || ir_is_const(r->graph, x) ||
-        !ir_dtype_is_float(ir_type_of(r->graph, w)->dtype)) {
+    if (!ir_is_const(r->graph, w) || ir_is_const(r->graph, x) || !ir_dtype_is_float(ir_type_of(r->graph, w)->dtype)) {
         return MTL_OK;
     }
     const ir_tensor *tensor = ir_info(r->graph, w)->tensor;
@@ -220,7 +213,7 @@ static mtl_status absorb_constant(passes_rewriter *r, ir_node n)
         BASE_TRY_MEMORY(ones, r->diag);
         BASE_TRY(passes_layer_vector(r, &layer, c, &vector));
         if (vector != NULL && as_affine(node->op, k == 0, vector, columns, ones, &scale, &shift)) {
-            return passes_absorb_affine(r, &layer, n, scale, shift);
+            return passes_absorb_affine(r, &layer, n, scale, shift, c);
         }
     }
     return MTL_OK;
@@ -238,36 +231,11 @@ static mtl_status absorb_function(passes_rewriter *r, ir_node n)
     return passes_absorb_activation(r, &layer, n);
 }
 
-/* x * sigmoid(x), in either order. */
-static mtl_status form_swish(passes_rewriter *r, ir_node n, bool *formed)
-{
-    const ir_node_info *node = ir_node_of(r->graph, n);
-    *formed = false;
-    for (uint32_t k = 0; k < 2; k++) {
-        ir_value x = node->inputs[k];
-        const ir_node_info *gate = ir_producer_op(r->graph, node->inputs[1 - k], IR_OP_sigmoid);
-        if (gate == NULL || gate->inputs[0] != x || !passes_single_use(r, gate->outputs[0])) {
-            continue;
-        }
-        ir_node dead = ir_info(r->graph, gate->outputs[0])->node;
-        ir_attr alpha = IR_FLOAT(alpha, 1);
-        BASE_TRY(ir_take_sources(r->graph, n, dead, r->diag));
-        BASE_TRY(passes_become(r, n, IR_OP_swish, &x, 1, &alpha, 1, NULL));
-        passes_kill(r, dead, NULL);
-        *formed = true;
-        return MTL_OK;
-    }
-    return MTL_OK;
-}
-
 static mtl_status visit(passes_rewriter *r, ir_node n)
 {
-    bool formed;
     switch (ir_node_of(r->graph, n)->op) {
     case IR_OP_matmul: return form_layer(r, n);
     case IR_OP_mul:
-        BASE_TRY(form_swish(r, n, &formed));
-        return formed ? absorb_function(r, n) : absorb_constant(r, n);
     case IR_OP_add:
     case IR_OP_sub:
     case IR_OP_div: return absorb_constant(r, n);

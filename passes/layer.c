@@ -172,7 +172,9 @@ mtl_status passes_add_floats(passes_rewriter *r, ir_value like, mtl_dtype dtype,
         tensor.shape[i] = shape[i];
         tensor.count *= (size_t)shape[i];
     }
-    return passes_add_const(r, like != 0 ? ir_info(r->graph, like)->name : NULL, &tensor, value);
+    BASE_TRY(passes_add_const(r, like != 0 ? ir_info(r->graph, like)->name : NULL, &tensor, value));
+    r->owned[*value] = true;
+    return MTL_OK;
 }
 
 /* The layer gets other operands and attributes and takes over what `reader` does. Without moves in between, `reader`
@@ -181,12 +183,12 @@ static mtl_status absorb(passes_rewriter *r, const passes_layer *layer, ir_node 
                          uint32_t input_count, const ir_attr *attrs, size_t attr_count)
 {
     if (layer->depth == 0) {
-        BASE_TRY(ir_take_sources(r->graph, reader, layer->node, r->diag));
+        BASE_TRY(passes_take_sources(r, reader, layer->node));
         BASE_TRY(passes_become(r, reader, IR_OP_linear, inputs, input_count, attrs, attr_count, NULL));
         passes_kill(r, layer->node, NULL);
         return MTL_OK;
     }
-    BASE_TRY(ir_take_sources(r->graph, layer->node, reader, r->diag));
+    BASE_TRY(passes_take_sources(r, layer->node, reader));
     BASE_TRY(passes_become(r, layer->node, IR_OP_linear, inputs, input_count, attrs, attr_count, NULL));
     passes_substitute(r, ir_node_of(r->graph, reader)->outputs[0], layer->value, NULL);
     passes_kill(r, reader, NULL);
@@ -196,17 +198,58 @@ static mtl_status absorb(passes_rewriter *r, const passes_layer *layer, ir_node 
 static mtl_status scale_weights(passes_rewriter *r, const passes_layer *layer, const double *scale, ir_value *w)
 {
     const ir_tensor *old = ir_info(r->graph, *w)->tensor;
-    double *numbers = BASE_NEW_ARRAY(r->graph->arena, double, old->count);
+    bool in_place = r->owned[*w] && passes_single_use(r, *w);
+    double *numbers = in_place ? (double *)(uintptr_t)old->f : BASE_NEW_ARRAY(r->graph->arena, double, old->count);
     BASE_TRY_MEMORY(numbers, r->diag);
     size_t n = (size_t)layer->n, matrix = (size_t)layer->k * n;
     for (size_t i = 0; i < old->count; i++) {
         numbers[i] = ir_tensor_at(old, i) * scale[i / matrix * n + i % n];
     }
-    return passes_add_floats(r, *w, old->dtype, old->rank, old->shape, numbers, w);
+    return in_place ? MTL_OK : passes_add_floats(r, *w, old->dtype, old->rank, old->shape, numbers, w);
+}
+
+/* Whether the constant is a bias of that shape already, with these numbers. */
+static bool is_bias(const ir_graph *graph, ir_value c, int rank, const int64_t *shape, const double *numbers)
+{
+    const ir_tensor *tensor = ir_is_const(graph, c) ? ir_info(graph, c)->tensor : NULL;
+    if (tensor == NULL || tensor->rank != rank || memcmp(tensor->shape, shape, (size_t)rank * sizeof *shape) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < tensor->count; i++) {
+        if (ir_tensor_at(tensor, i) != numbers[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static mtl_status change_bias(passes_rewriter *r, const passes_layer *layer, const double *scale, const double *shift,
+                              ir_value like, mtl_dtype dtype, int weights_rank, ir_value *bias)
+{
+    size_t columns = (size_t)(layer->groups * layer->n);
+    const int64_t shape[2] = {layer->groups, layer->n};
+    int rank = weights_rank - 1;
+    if (*bias == 0 && is_bias(r->graph, like, rank, rank == 2 ? shape : shape + 1, shift)) {
+        *bias = like;
+        return MTL_OK;
+    }
+    const ir_tensor *old = *bias != 0 ? ir_info(r->graph, *bias)->tensor : NULL;
+    bool in_place = old != NULL && r->owned[*bias] && passes_single_use(r, *bias);
+    double *numbers = in_place ? (double *)(uintptr_t)old->f : BASE_NEW_ARRAY(r->graph->arena, double, columns);
+    BASE_TRY_MEMORY(numbers, r->diag);
+    for (size_t i = 0; i < columns; i++) {
+        double number = old != NULL ? ir_tensor_at(old, i) : 0;
+        number = scale != NULL ? number * scale[i] : number;
+        numbers[i] = shift == NULL ? number : old != NULL ? number + shift[i] : shift[i];
+    }
+    if (in_place) {
+        return MTL_OK;
+    }
+    return passes_add_floats(r, old != NULL ? *bias : like, dtype, rank, rank == 2 ? shape : shape + 1, numbers, bias);
 }
 
 mtl_status passes_absorb_affine(passes_rewriter *r, const passes_layer *layer, ir_node reader, const double *scale,
-                                const double *shift)
+                                const double *shift, ir_value like)
 {
     const ir_node_info *node = ir_node_of(r->graph, layer->node);
     ir_value inputs[3] = {node->inputs[0], node->inputs[1], node->input_count > 2 ? node->inputs[2] : 0};
@@ -216,18 +259,7 @@ mtl_status passes_absorb_affine(passes_rewriter *r, const passes_layer *layer, i
         BASE_TRY(scale_weights(r, layer, scale, &inputs[1]));
     }
     if (inputs[2] != 0 || shift != NULL) {
-        size_t columns = (size_t)(layer->groups * layer->n);
-        const ir_tensor *old = inputs[2] != 0 ? ir_info(r->graph, inputs[2])->tensor : NULL;
-        double *numbers = BASE_NEW_ARRAY(r->graph->arena, double, columns);
-        BASE_TRY_MEMORY(numbers, r->diag);
-        for (size_t i = 0; i < columns; i++) {
-            double number = old != NULL ? ir_tensor_at(old, i) : 0;
-            number = scale != NULL ? number * scale[i] : number;
-            numbers[i] = shift == NULL ? number : old != NULL ? number + shift[i] : shift[i];
-        }
-        int64_t shape[2] = {layer->groups, layer->n};
-        BASE_TRY(passes_add_floats(r, inputs[2], dtype, weights_rank - 1, weights_rank == 3 ? shape : shape + 1,
-                                   numbers, &inputs[2]));
+        BASE_TRY(change_bias(r, layer, scale, shift, like, dtype, weights_rank, &inputs[2]));
     }
     ir_attr act = IR_STRING(act, "");
     return absorb(r, layer, reader, inputs, inputs[2] != 0 ? 3 : 2, &act, 1);

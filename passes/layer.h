@@ -15,11 +15,11 @@ typedef struct passes_axis {
 /* A linear node without activation, seen through the transposes and reshapes that follow it. */
 typedef struct passes_layer {
     ir_node node;
-    int64_t groups, k, n;              /* of its weights; columns are groups x n */
-    ir_value value;                    /* the last of the moves, or the layer's own result */
-    int depth;                         /* moves between the two */
-    bool tracked;                      /* whether `axes` are known */
-    passes_axis axes[MTL_MAX_RANK];    /* of `value` */
+    int64_t groups, k, n;           /* of its weights; columns are groups x n */
+    ir_value value;                 /* the last of the moves, or the layer's own result */
+    int depth;                      /* moves between the two */
+    bool tracked;                   /* whether `axes` are known */
+    passes_axis axes[MTL_MAX_RANK]; /* of `value` */
 } passes_layer;
 
 /* Whether `value` is what a linear layer without activation gives, moved or not, and nobody else reads that. */
@@ -30,13 +30,14 @@ bool passes_find_layer(const passes_rewriter *r, ir_value value, passes_layer *l
 mtl_status passes_layer_vector(passes_rewriter *r, const passes_layer *layer, ir_value c, double **vector);
 
 /* `reader`, which reads layer->value, computes value x scale + shift (a number a column; NULL: 1 and 0): from now on the
- * layer does that itself, and `reader` is gone or is the layer. */
+ * layer does that itself, and `reader` is gone or is the layer. A first bias is named after `like`. */
 mtl_status passes_absorb_affine(passes_rewriter *r, const passes_layer *layer, ir_node reader, const double *scale,
-                                const double *shift);
+                                const double *shift, ir_value like);
 /* The same for a `reader` that applies a unary function. */
 mtl_status passes_absorb_activation(passes_rewriter *r, const passes_layer *layer, ir_node reader);
 
-/* A constant of float64 numbers in the graph's arena, named after `like`. */
+/* A constant of float64 numbers in the graph's arena, named after `like`. The numbers belong to it alone: the pass may
+ * change them in place. */
 mtl_status passes_add_floats(passes_rewriter *r, ir_value like, mtl_dtype dtype, int rank, const int64_t *shape,
                              const double *numbers, ir_value *value);
 

@@ -11,6 +11,16 @@
  *
  *     %y = relu(%x)                               : f32[B, 4]
  *
+ * A reshape of the rows of a linear layer's operand moves behind the layer, where it meets others:
+ *
+ *     %r = reshape(%x)                            : f32[B, 1, 4]
+ *     %y = linear(%r, %w) act="relu"              : f32[B, 1, 2]
+ *
+ * becomes
+ *
+ *     %y.1 = linear(%x, %w) act="relu"            : f32[B, 2]
+ *     %y = reshape(%y.1)                          : f32[B, 1, 2]
+ *
  * An expand that only repeats what its reader would broadcast anyway is bypassed too, and a transpose or reduction that
  * only concerns axes of extent 1 becomes a reshape. Everything here is exact: x + 0 stays, since it turns -0 into +0.
  */
@@ -40,7 +50,7 @@ static mtl_status skip_producer(passes_rewriter *r, ir_node n, const ir_node_inf
 {
     ir_node from = ir_info(r->graph, producer->outputs[0])->node;
     if (passes_single_use(r, producer->outputs[0])) {
-        BASE_TRY(ir_take_sources(r->graph, n, from, r->diag));
+        BASE_TRY(passes_take_sources(r, n, from));
     }
     passes_set_input(r, n, 0, producer->inputs[0], undone);
     return MTL_OK;
@@ -67,6 +77,60 @@ static mtl_status become_reshape(passes_rewriter *r, ir_node n)
     ir_value x = ir_node_of(r->graph, n)->inputs[0];
     BASE_TRY(passes_become(r, n, IR_OP_reshape, &x, 1, NULL, 0, NULL));
     return simplify_reshape(r, n);
+}
+
+/* The last `tail` axes are equal. */
+static bool same_tail(const ir_type *a, const ir_type *b, int tail)
+{
+    bool same = a->rank >= tail && b->rank >= tail;
+    for (int axis = 1; same && axis <= tail; axis++) {
+        same = ir_dim_equal(a->dim[a->rank - axis], b->dim[b->rank - axis]);
+    }
+    return same;
+}
+
+/* The type without axes of extent 1 before the last `tail`, one axis at least being left there. */
+static ir_type without_ones(const ir_type *type, int tail)
+{
+    ir_type result = {.dtype = type->dtype};
+    int rows = type->rank - tail;
+    for (int axis = 0; axis < type->rank; axis++) {
+        bool last = axis == rows - 1 && result.rank == 0;
+        if (axis >= rows || last || !ir_dim_is(type->dim[axis], 1)) {
+            result.dim[result.rank++] = type->dim[axis];
+        }
+    }
+    return result;
+}
+
+/* linear(reshape(x)) = reshape(linear(x)) when the axes that the weights contract stay; when they do not, axes of
+ * extent 1 wait until after the layer. */
+static mtl_status sink_reshape(passes_rewriter *r, ir_node n)
+{
+    const ir_node_info *node = ir_node_of(r->graph, n);
+    const ir_node_info *move = ir_producer_op(r->graph, node->inputs[0], IR_OP_reshape);
+    int tail = ir_type_of(r->graph, node->inputs[1])->rank - 1;
+    if (move == NULL || move->input_count != 1) {
+        return MTL_OK;
+    }
+    ir_value x = move->inputs[0], layer;
+    const ir_type *after = ir_type_of(r->graph, node->inputs[0]);
+    ir_type shorter = without_ones(after, tail);
+    bool sinks = ir_type_of(r->graph, x)->rank >= 2 && same_tail(ir_type_of(r->graph, x), after, tail);
+    if (!sinks && shorter.rank == after->rank) {
+        return MTL_OK;
+    }
+    ir_value inputs[3] = {x, node->inputs[1], node->input_count > 2 ? node->inputs[2] : 0};
+    uint32_t input_count = node->input_count, attr_count = node->attr_count;
+    const ir_attr *attrs = node->attrs;
+    if (passes_single_use(r, node->inputs[0])) {
+        BASE_TRY(passes_take_sources(r, n, ir_info(r->graph, node->inputs[0])->node));
+    }
+    if (!sinks) {
+        BASE_TRY(passes_insert(r, n, IR_OP_reshape, NULL, &x, 1, NULL, 0, &shorter, &inputs[0]));
+    }
+    BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, inputs, input_count, attrs, attr_count, NULL, &layer));
+    return passes_become(r, n, IR_OP_reshape, &layer, 1, NULL, 0, undone);
 }
 
 /* Whether the axes that are not known to have extent 1 keep their order. */
@@ -204,7 +268,7 @@ static mtl_status bypass_expands(passes_rewriter *r, ir_node n, int tail)
             continue;
         }
         if (passes_single_use(r, node->inputs[i])) {
-            BASE_TRY(ir_take_sources(r->graph, n, ir_info(r->graph, node->inputs[i])->node, r->diag));
+            BASE_TRY(passes_take_sources(r, n, ir_info(r->graph, node->inputs[i])->node));
         }
         passes_set_input(r, n, i, x, "broadcast by its reader");
     }
@@ -263,8 +327,8 @@ static mtl_status simplify_cast(passes_rewriter *r, ir_node n)
 {
     const ir_node_info *node = ir_node_of(r->graph, n);
     const ir_node_info *inner = ir_producer_op(r->graph, node->inputs[0], IR_OP_cast);
-    if (inner != NULL && is_exact_cast(ir_type_of(r->graph, inner->inputs[0])->dtype,
-                                       ir_type_of(r->graph, inner->outputs[0])->dtype)) {
+    if (inner != NULL &&
+        is_exact_cast(ir_type_of(r->graph, inner->inputs[0])->dtype, ir_type_of(r->graph, inner->outputs[0])->dtype)) {
         BASE_TRY(skip_producer(r, n, inner));
     }
     if (same_type(r->graph, node->inputs[0], node->outputs[0])) {
@@ -343,6 +407,7 @@ static mtl_status simplify(passes_rewriter *r, ir_node n)
     case IR_OP_slice: simplify_slice(r, n); return MTL_OK;
     case IR_OP_cast: return simplify_cast(r, n);
     case IR_OP_matmul: return is_matrix_product(r->graph, node) ? bypass_expands(r, n, 2) : MTL_OK;
+    case IR_OP_linear: return sink_reshape(r, n);
     case IR_OP_where: return bypass_expands(r, n, 0);
     case IR_OP_concat:
         if (node->input_count == 1) {

@@ -34,8 +34,8 @@ static mtl_status known_tensor(passes_rewriter *r, const ir_value_info *value, b
     for (size_t i = 0; i < value->content_count; i++) {
         numbers[i] = value->content[i].c;
     }
-    *tensor = (ir_tensor){.dtype = value->type.dtype, .rank = value->type.rank, .count = value->content_count,
-                          .i = numbers};
+    *tensor =
+        (ir_tensor){.dtype = value->type.dtype, .rank = value->type.rank, .count = value->content_count, .i = numbers};
     for (int i = 0; i < value->type.rank; i++) {
         tensor->shape[i] = value->type.dim[i].c;
     }

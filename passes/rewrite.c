@@ -13,6 +13,8 @@ static mtl_status grow(passes_rewriter *r)
     uint32_t *uses = BASE_NEW_ARRAY(&r->scratch, uint32_t, capacity);
     ir_value *replaced = BASE_NEW_ARRAY(&r->scratch, ir_value, capacity);
     const char **fates = BASE_NEW_ARRAY(&r->scratch, const char *, capacity);
+    bool *owned = BASE_NEW_ARRAY(&r->scratch, bool, capacity);
+    BASE_TRY_MEMORY(owned, r->diag);
     BASE_TRY_MEMORY(uses, r->diag);
     BASE_TRY_MEMORY(replaced, r->diag);
     BASE_TRY_MEMORY(fates, r->diag);
@@ -20,10 +22,12 @@ static mtl_status grow(passes_rewriter *r)
         memcpy(uses, r->uses, r->capacity * sizeof *uses);
         memcpy(replaced, r->replaced, r->capacity * sizeof *replaced);
         memcpy(fates, r->fates, r->capacity * sizeof *fates);
+        memcpy(owned, r->owned, r->capacity * sizeof *owned);
     }
     r->uses = uses;
     r->replaced = replaced;
     r->fates = fates;
+    r->owned = owned;
     r->capacity = capacity;
     return MTL_OK;
 }
@@ -129,6 +133,16 @@ void passes_substitute(passes_rewriter *r, ir_value old, ir_value new_value, con
     r->fates[old] = fate;
 }
 
+mtl_status passes_take_sources(passes_rewriter *r, ir_node into, ir_node from)
+{
+    enum { MANY = 64 }; /* more would make long chains quadratic, and nobody reads such a list */
+    if (ir_node_of(r->graph, from)->source_count > MANY) {
+        ir_set_fate(r->graph, from, "merged with its neighbours");
+        return MTL_OK;
+    }
+    return ir_take_sources(r->graph, into, from, r->diag);
+}
+
 void passes_kill(passes_rewriter *r, ir_node node, const char *fate)
 {
     const ir_node_info *info = &r->graph->nodes[node];
@@ -183,8 +197,8 @@ mtl_status passes_insert(passes_rewriter *r, ir_node before, ir_op op, const cha
 {
     name = name != NULL ? name : ir_info(r->graph, ir_node_of(r->graph, before)->outputs[0])->name;
     if (type != NULL) {
-        BASE_TRY(ir_insert_typed(r->graph, before, op, name, inputs, input_count, attrs, attr_count, type, r->diag,
-                                 result));
+        BASE_TRY(
+            ir_insert_typed(r->graph, before, op, name, inputs, input_count, attrs, attr_count, type, r->diag, result));
     } else {
         BASE_TRY(ir_insert(r->graph, before, op, name, inputs, input_count, attrs, attr_count, r->diag, result));
     }
@@ -192,7 +206,7 @@ mtl_status passes_insert(passes_rewriter *r, ir_node before, ir_op op, const cha
     for (size_t i = 0; i < input_count; i++) {
         r->uses[inputs[i]]++;
     }
-    return ir_take_sources(r->graph, ir_info(r->graph, *result)->node, before, r->diag);
+    return passes_take_sources(r, ir_info(r->graph, *result)->node, before);
 }
 
 mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tensor *tensor, ir_value *value)

@@ -12,11 +12,12 @@
 typedef struct passes_rewriter {
     ir_graph *graph;
     base_diag *diag;
-    uint32_t capacity;   /* of the arrays below, by value */
-    uint32_t *uses;      /* by operands and graph outputs */
-    ir_value *replaced;  /* 0: by nothing */
-    const char **fates;  /* of the node that makes the value, if it dies; NULL: another pass' business */
-    base_arena scratch;  /* freed by passes_end and passes_abandon */
+    uint32_t capacity;  /* of the arrays below, by value */
+    uint32_t *uses;     /* by operands and graph outputs */
+    ir_value *replaced; /* 0: by nothing */
+    const char **fates; /* of the node that makes the value, if it dies; NULL: another pass' business */
+    bool *owned;        /* constants whose float64 numbers this pass made and may change while they have one use */
+    base_arena scratch; /* freed by passes_end and passes_abandon */
 } passes_rewriter;
 
 mtl_status passes_begin(ir_graph *graph, base_diag *diag, passes_rewriter *r);
@@ -38,10 +39,14 @@ void passes_kill(passes_rewriter *r, ir_node node, const char *fate);
  * live as long as the graph. */
 mtl_status passes_make_const(passes_rewriter *r, ir_node node, const ir_tensor *tensor, const char *fate);
 
+/* `into` does the work of `from` from now on; of a node that stands for too many sources already, they get a fate. */
+mtl_status passes_take_sources(passes_rewriter *r, ir_node into, ir_node from);
+
 /* Changes operand `i` of a node. What made the former one dies with `fate` when this was its last reader. */
 void passes_set_input(passes_rewriter *r, ir_node node, uint32_t i, ir_value value, const char *fate);
 /* Gives a node all its operands anew (copied). */
-mtl_status passes_set_inputs(passes_rewriter *r, ir_node node, const ir_value *inputs, uint32_t count, const char *fate);
+mtl_status passes_set_inputs(passes_rewriter *r, ir_node node, const ir_value *inputs, uint32_t count,
+                             const char *fate);
 
 /* Inserts a node before `before` that shares its sources and, when `name` is NULL, has a name like it; ir_insert_typed when `type` is not NULL. Pointers to nodes
  * and values are stale after it. */
@@ -56,7 +61,10 @@ mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tenso
 mtl_status passes_become(passes_rewriter *r, ir_node node, ir_op op, const ir_value *inputs, uint32_t input_count,
                          const ir_attr *attrs, size_t attr_count, const char *fate);
 
-static inline bool passes_single_use(const passes_rewriter *r, ir_value value) { return r->uses[value] == 1; }
+static inline bool passes_single_use(const passes_rewriter *r, ir_value value)
+{
+    return r->uses[value] == 1;
+}
 
 /* A constant whose elements all equal `number` (+0 and -0 differ). */
 bool passes_const_is(const ir_graph *graph, ir_value value, double number);

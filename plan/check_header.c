@@ -6,6 +6,14 @@
 #include "base/hash.h"
 #include "plan/check.h"
 
+/* docs/plan-format.md gives the offsets; what would move them shows here. */
+_Static_assert(sizeof(plan_header) == 64 && offsetof(plan_header, checksum) == 32, "plan_header");
+_Static_assert(sizeof(plan_section) == 32 && offsetof(plan_section, checksum) == 24, "plan_section");
+_Static_assert(sizeof(plan_meta) == 64 && offsetof(plan_meta, source_hash) == 32, "plan_meta");
+_Static_assert(sizeof(plan_tensor) == 24 && offsetof(plan_tensor, offset) == 16, "plan_tensor");
+_Static_assert(sizeof(plan_step) == 24 && offsetof(plan_step, label) == 16, "plan_step");
+_Static_assert(sizeof(mtl_dim) == 24, "mtl_dim");
+
 /* Newer minor versions may add kinds of sections; a reader knows its own and skips the others. */
 enum { MAX_SECTIONS = 64 };
 

@@ -16,7 +16,7 @@ typedef struct plan_shape {
     mtl_dim dims[MTL_MAX_RANK];
 } plan_shape;
 
-/* Which attributes a function reads, and whether a function is one of the op's list. */
+/* The rule of one op. */
 typedef mtl_status (*plan_op_check)(const plan_step_check *check);
 
 #define plan_fail_here(check, ...) plan_fail_step((check)->view, (check)->step, (check)->diag, __VA_ARGS__)

@@ -15,8 +15,14 @@ int runtime_cmd_provider(const tool_args *args, const char *text, mtl_plan_optio
 int runtime_cmd_isa(const tool_args *args, const char *text, mtl_plan_options *options);
 const char *runtime_cmd_provider_name(mtl_provider provider);
 
-#define RUNTIME_CMD_PROVIDER {"provider", 0, "NAME", "whose kernels: auto (default), native or onednn"}
-#define RUNTIME_CMD_ISA {"isa", 0, "NAME", "of the native kernels: auto (default), generic, avx2 or avx512"}
+#define RUNTIME_CMD_PROVIDER                                                                                           \
+    {                                                                                                                  \
+        "provider", 0, "NAME", "whose kernels: auto (default), native or onednn"                                       \
+    }
+#define RUNTIME_CMD_ISA                                                                                                \
+    {                                                                                                                  \
+        "isa", 0, "NAME", "of the native kernels: auto (default), generic, avx2 or avx512"                             \
+    }
 
 /* Prints "mtlrun: MESSAGE" and returns 1. */
 int runtime_cmd_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

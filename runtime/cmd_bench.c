@@ -18,9 +18,9 @@
 enum {
     MOST_ROW_COUNTS = 64,
     MOST_THREADS = 1024,
-    BATCHES = 8,                 /* prepared inputs, taken in turn */
-    BATCH_BYTES = 256 << 20,     /* fewer of them when they would be larger than this together */
-    MOST_SAMPLES = 1 << 20,      /* calls of one measurement of one thread */
+    BATCHES = 8,             /* prepared inputs, taken in turn */
+    BATCH_BYTES = 256 << 20, /* fewer of them when they would be larger than this together */
+    MOST_SAMPLES = 1 << 20,  /* calls of one measurement of one thread */
     WARM_UP_CALLS = 5,
 };
 
@@ -76,10 +76,10 @@ static void find_limits(const mtl_plan *plan, int64_t *limits)
     }
 }
 
-#define FILL(type)                                                                 \
-    for (size_t i = 0; i < count; i++) {                                           \
-        ((type *)data)[i] = (type)(random_next(state) % (uint64_t)limit);          \
-    }                                                                              \
+#define FILL(type)                                                                                                     \
+    for (size_t i = 0; i < count; i++) {                                                                               \
+        ((type *)data)[i] = (type)(random_next(state) % (uint64_t)limit);                                              \
+    }                                                                                                                  \
     break
 
 static void fill(mtl_dtype dtype, int64_t limit, uint64_t *state, void *data, size_t count)
@@ -118,8 +118,10 @@ static void fill(mtl_dtype dtype, int64_t limit, uint64_t *state, void *data, si
 /* What an integer input of this dtype may hold, at most `limit` ids; a small range where no table is known. */
 static int64_t limit_for(mtl_dtype dtype, int64_t limit)
 {
-    int64_t most = dtype == MTL_BOOL ? 2 : mtl_dtype_size(dtype) == 1 ? 128 : mtl_dtype_size(dtype) == 2 ? 32768
-                                                                                                         : INT32_MAX;
+    int64_t most = dtype == MTL_BOOL            ? 2
+                   : mtl_dtype_size(dtype) == 1 ? 128
+                   : mtl_dtype_size(dtype) == 2 ? 32768
+                                                : INT32_MAX;
     limit = limit > 0 ? limit : 2;
     return limit < most ? limit : most;
 }
@@ -350,10 +352,13 @@ static int measure(mtl_plan *plan, const bench_options *options, const bench_inp
     return failed;
 }
 
-/* An offset that the plan adds to ids, say, makes the limits of its tables too wide: halves them until a call passes. */
+/* An offset that the plan adds to ids, say, makes the limits of its tables too wide: halves them until calls pass. */
 static mtl_status fit_limits(mtl_plan *plan, const bench_options *options, int64_t *limits)
 {
     bench_worker w = {.plan = plan, .options = options, .rows = options->rows[0]};
+    for (size_t i = 1; i < options->row_counts; i++) {
+        w.rows = options->rows[i] > w.rows ? options->rows[i] : w.rows;
+    }
     worker_new(&w);
     mtl_status status = w.status;
     for (int attempt = 0; attempt < 64 && status == MTL_OK; attempt++) {
@@ -425,8 +430,11 @@ static int bench_plan(mtl_plan *plan, const bench_options *options)
         mtl_error error;
         base_diag diag = {.error = &error};
         tool_bench bench = {
-            .plan = options->plan, .provider = runtime_cmd_provider_name(options->open.provider),
-            .isa = plan->native->name, .version = mtl_runtime_version(), .results = results,
+            .plan = options->plan,
+            .provider = runtime_cmd_provider_name(options->open.provider),
+            .isa = plan->native->name,
+            .version = mtl_runtime_version(),
+            .results = results,
         };
         fit_limits(plan, options, limits); /* what still fails is told by the measurement */
         failed = bench_all(plan, options, limits, results, &bench);
@@ -462,7 +470,13 @@ static int read_list(const tool_args *args, const char *name, const char *text, 
 }
 
 enum {
-    OPTION_ROWS, OPTION_THREADS, OPTION_SECONDS, OPTION_JSON, OPTION_PROVIDER, OPTION_ISA, OPTION_TILE_ROWS,
+    OPTION_ROWS,
+    OPTION_THREADS,
+    OPTION_SECONDS,
+    OPTION_JSON,
+    OPTION_PROVIDER,
+    OPTION_ISA,
+    OPTION_TILE_ROWS,
     OPTION_COUNT
 };
 
@@ -484,7 +498,9 @@ static int read_arguments(tool_args *args, bench_options *options)
     long long number;
     while (failed == 0 && (option = tool_args_next(args, &value)) != TOOL_ARGS_END) {
         switch (option) {
-        case OPTION_ROWS: failed = read_list(args, "rows", value, INT32_MAX, options->rows, &options->row_counts); break;
+        case OPTION_ROWS:
+            failed = read_list(args, "rows", value, INT32_MAX, options->rows, &options->row_counts);
+            break;
         case OPTION_THREADS:
             failed = read_list(args, "threads", value, MOST_THREADS, options->threads, &options->thread_counts);
             break;
@@ -514,13 +530,23 @@ static int read_arguments(tool_args *args, bench_options *options)
 int runtime_cmd_bench(int argc, char **argv)
 {
     tool_args args = {
-        .program = "mtlrun bench", .version = mtl_runtime_version(), .usage = "PLAN [OPTION]...",
+        .program = "mtlrun bench",
+        .version = mtl_runtime_version(),
+        .usage = "PLAN [OPTION]...",
         .summary = "Times a plan on made-up inputs: normal numbers, and ids within each table.",
-        .options = option_table, .option_count = OPTION_COUNT, .argc = argc, .argv = argv,
+        .options = option_table,
+        .option_count = OPTION_COUNT,
+        .argc = argc,
+        .argv = argv,
     };
     bench_options options = {
-        .open = {.struct_size = sizeof options.open}, .session = {.struct_size = sizeof options.session},
-        .rows = {1, 16, 64}, .row_counts = 3, .threads = {1}, .thread_counts = 1, .seconds = 1,
+        .open = {.struct_size = sizeof options.open},
+        .session = {.struct_size = sizeof options.session},
+        .rows = {1, 16, 64},
+        .row_counts = 3,
+        .threads = {1},
+        .thread_counts = 1,
+        .seconds = 1,
     };
     int read = read_arguments(&args, &options);
     if (read != TOOL_ARGS_END) {

@@ -32,9 +32,14 @@ int runtime_cmd_info(int argc, char **argv)
         [OPTION_ISA] = RUNTIME_CMD_ISA,
     };
     tool_args args = {
-        .program = "mtlrun info", .version = mtl_runtime_version(), .usage = "PLAN [--json] [OPTION]...",
+        .program = "mtlrun info",
+        .version = mtl_runtime_version(),
+        .usage = "PLAN [--json] [OPTION]...",
         .summary = "Prints a plan's signature, steps and sizes, and the kernel that each step gets here.",
-        .options = table, .option_count = OPTION_COUNT, .argc = argc, .argv = argv,
+        .options = table,
+        .option_count = OPTION_COUNT,
+        .argc = argc,
+        .argv = argv,
     };
     mtl_plan_options options = {.struct_size = sizeof options};
     const char *path = NULL, *value;

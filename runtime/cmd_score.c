@@ -114,8 +114,8 @@ static int match(const mtl_plan *plan, const tool_npz *npz, const char *path, co
                      found_shape(array, found, sizeof found), mtl_dtype_name(info->dtype),
                      expected_shape(info, expected, sizeof expected));
         } else if (own >= 0 && rows_from != NULL && own != *rows) {
-            mismatch(&wrong, "input '%s' has %" PRId64 " rows, but input '%s' has %" PRId64, info->name, own,
-                     rows_from, *rows);
+            mismatch(&wrong, "input '%s' has %" PRId64 " rows, but input '%s' has %" PRId64, info->name, own, rows_from,
+                     *rows);
         } else {
             data[i] = array->data;
             rows_from = own >= 0 && rows_from == NULL ? info->name : rows_from;
@@ -242,7 +242,15 @@ static int read_count(const tool_args *args, const char *name, const char *text,
 
 int runtime_cmd_score(int argc, char **argv)
 {
-    enum { OPTION_INPUTS, OPTION_OUTPUTS, OPTION_PROVIDER, OPTION_ISA, OPTION_TILE_ROWS, OPTION_MAX_ROWS, OPTION_COUNT };
+    enum {
+        OPTION_INPUTS,
+        OPTION_OUTPUTS,
+        OPTION_PROVIDER,
+        OPTION_ISA,
+        OPTION_TILE_ROWS,
+        OPTION_MAX_ROWS,
+        OPTION_COUNT
+    };
     static const tool_option table[OPTION_COUNT] = {
         [OPTION_INPUTS] = {"inputs", 'i', "IN.npz", "one array for every input of the plan, by name"},
         [OPTION_OUTPUTS] = {"outputs", 'o', "OUT.npz", "written whole or not at all"},
@@ -252,9 +260,14 @@ int runtime_cmd_score(int argc, char **argv)
         [OPTION_MAX_ROWS] = {"max-rows", 0, "N", "most rows, for plans that run whole batches (default: those of IN)"},
     };
     tool_args args = {
-        .program = "mtlrun score", .version = mtl_runtime_version(),
-        .usage = "PLAN --inputs IN.npz --outputs OUT.npz [OPTION]...", .summary = "Scores the candidates in IN.npz.",
-        .options = table, .option_count = OPTION_COUNT, .argc = argc, .argv = argv,
+        .program = "mtlrun score",
+        .version = mtl_runtime_version(),
+        .usage = "PLAN --inputs IN.npz --outputs OUT.npz [OPTION]...",
+        .summary = "Scores the candidates in IN.npz.",
+        .options = table,
+        .option_count = OPTION_COUNT,
+        .argc = argc,
+        .argv = argv,
     };
     score_options options = {.open = {.struct_size = sizeof options.open},
                              .session = {.struct_size = sizeof options.session}};
@@ -277,9 +290,10 @@ int runtime_cmd_score(int argc, char **argv)
         }
     }
     if (failed == 0 && (options.plan == NULL || options.inputs == NULL || options.outputs == NULL)) {
-        failed = tool_args_fail(&args, "expected %s", options.plan == NULL     ? "a PLAN"
-                                                      : options.inputs == NULL ? "--inputs IN.npz"
-                                                                               : "--outputs OUT.npz");
+        failed = tool_args_fail(&args, "expected %s",
+                                options.plan == NULL     ? "a PLAN"
+                                : options.inputs == NULL ? "--inputs IN.npz"
+                                                         : "--outputs OUT.npz");
     }
     return failed != 0 ? 1 : score(&options);
 }

@@ -41,10 +41,10 @@ typedef struct runtime_frame {
     unsigned char *request, *row; /* the two parts of the workspace */
     const void *const *inputs;
     void *const *outputs;
-    int64_t height;     /* rows of a full tile: scales the offsets of ROW */
-    int64_t first;      /* the tile's first candidate */
-    int64_t rows;       /* candidates in this tile */
-    int64_t total_rows; /* candidates of the call */
+    int64_t height;                /* rows of a full tile: scales the offsets of ROW */
+    int64_t first;                 /* the tile's first candidate */
+    int64_t rows;                  /* candidates in this tile */
+    int64_t total_rows;            /* candidates of the call */
     struct onednn_session *onednn; /* NULL: no step goes there */
     base_diag *diag;
 } runtime_frame;
@@ -89,13 +89,13 @@ struct mtl_plan {
     void *copy; /* of the file, when not mapped */
     size_t copy_size;
     plan_view view;
-    runtime_memory memory; /* of everything below */
+    runtime_memory memory;      /* of everything below */
     mtl_tensor_info *signature; /* inputs, then outputs */
     runtime_step *steps;
     mtl_provider provider;
     const struct native_kernels *native;
-    const char *native_name;        /* "native avx512" */
-    struct onednn_context *onednn;  /* NULL: no step goes there */
+    const char *native_name;       /* "native avx512" */
+    struct onednn_context *onednn; /* NULL: no step goes there */
 };
 
 struct mtl_session {
@@ -103,7 +103,7 @@ struct mtl_session {
     mtl_allocator allocator;
     size_t bytes, workspace_bytes; /* of this block; of the workspace behind it */
     size_t tile_rows;
-    int64_t max_rows; /* 0: any */
+    int64_t max_rows;                       /* 0: any */
     unsigned char *request, *row, *scratch; /* the workspace: request values, a tile's values, oneDNN's */
     struct onednn_session *onednn;
 };

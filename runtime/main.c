@@ -47,7 +47,7 @@ static int find(const char *const *names, int count, const char *text)
     return -1;
 }
 
-static const char *const providers[] = {"auto", "native", "onednn"}; /* mtl_provider */
+static const char *const providers[] = {"auto", "native", "onednn"};     /* mtl_provider */
 static const char *const isas[] = {"auto", "generic", "avx2", "avx512"}; /* mtl_isa */
 
 int runtime_cmd_provider(const tool_args *args, const char *text, mtl_plan_options *options)

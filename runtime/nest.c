@@ -104,11 +104,36 @@ static void move(const runtime_nest *nest, int64_t (*stride)[MTL_MAX_RANK], unsi
     }
 }
 
-void runtime_nest_run(const runtime_nest *nest, int64_t rows, runtime_lane *lane, runtime_inner inner)
+/* Fills the loops that belong to the operation; returns how many axes are left around them. */
+static unsigned set_loops(const runtime_nest *nest, const int64_t *extent, int64_t (*stride)[MTL_MAX_RANK],
+                          unsigned loops, runtime_lane *lane)
+{
+    unsigned last = nest->rank - 1;
+    bool two = loops > 1 && last > 0;
+    lane->n = extent[last];
+    lane->m = two ? extent[last - 1] : 1;
+    for (unsigned i = 0; i < nest->operands; i++) {
+        lane->step[i] = stride[i][last];
+        lane->across[i] = two ? stride[i][last - 1] : 0;
+    }
+    return two ? last - 1 : last;
+}
+
+void runtime_nest_run(const runtime_nest *nest, int64_t rows, unsigned loops, runtime_lane *lane, runtime_inner inner)
 {
     int64_t extent[MTL_MAX_RANK], stride[RUNTIME_NEST_OPERANDS][MTL_MAX_RANK];
-    unsigned last = nest->rank - 1;
-    for (unsigned axis = 0; axis <= last; axis++) {
+    if (nest->rank == 1) { /* most are: quickly */
+        lane->n = runtime_at(nest->extent[0], rows);
+        lane->m = 1;
+        for (unsigned i = 0; i < nest->operands; i++) {
+            lane->step[i] = runtime_at(nest->stride[i][0], rows);
+        }
+        if (lane->n > 0) {
+            inner(lane);
+        }
+        return;
+    }
+    for (unsigned axis = 0; axis < nest->rank; axis++) {
         extent[axis] = runtime_at(nest->extent[axis], rows);
         if (extent[axis] <= 0) {
             return;
@@ -117,27 +142,20 @@ void runtime_nest_run(const runtime_nest *nest, int64_t rows, runtime_lane *lane
             stride[i][axis] = runtime_at(nest->stride[i][axis], rows);
         }
     }
-    lane->n = extent[last];
-    for (unsigned i = 0; i < nest->operands; i++) {
-        lane->step[i] = stride[i][last];
-    }
+    unsigned outer = set_loops(nest, extent, stride, loops, lane);
     int64_t counter[MTL_MAX_RANK] = {0};
     for (;;) {
         inner(lane);
-        unsigned axis = last;
-        while (axis > 0) {
-            axis--;
-            if (++counter[axis] < extent[axis]) {
-                move(nest, stride, axis, 1, lane);
+        unsigned axis = outer;
+        for (; axis > 0; axis--) {
+            if (++counter[axis - 1] < extent[axis - 1]) {
+                move(nest, stride, axis - 1, 1, lane);
                 break;
             }
-            if (axis == 0) {
-                return;
-            }
-            move(nest, stride, axis, 1 - extent[axis], lane);
-            counter[axis] = 0;
+            move(nest, stride, axis - 1, 1 - extent[axis - 1], lane);
+            counter[axis - 1] = 0;
         }
-        if (last == 0) {
+        if (axis == 0) {
             return;
         }
     }

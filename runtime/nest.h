@@ -17,12 +17,13 @@ typedef struct runtime_nest {
     runtime_affine stride[RUNTIME_NEST_OPERANDS][MTL_MAX_RANK]; /* bytes */
 } runtime_nest;
 
-/* One innermost loop: n elements, operand i `step[i]` bytes apart. */
+/* The innermost loop: n elements, operand i `step[i]` bytes apart; and the one around it for those who ask for two: m
+ * times that, `across[i]` bytes apart. */
 typedef struct runtime_lane {
     unsigned char *out;
     const unsigned char *in[RUNTIME_NEST_OPERANDS - 1];
-    int64_t step[RUNTIME_NEST_OPERANDS];
-    int64_t n;
+    int64_t step[RUNTIME_NEST_OPERANDS], across[RUNTIME_NEST_OPERANDS];
+    int64_t n, m;
     const void *state;
 } runtime_lane;
 
@@ -40,7 +41,8 @@ void runtime_nest_strided(runtime_nest *nest, const runtime_affine *strides);
 /* Drops axes of one element and merges neighbours; at least one axis is left. */
 void runtime_nest_merge(runtime_nest *nest);
 
-/* Runs `inner` over the nest for a tile of `rows`. The caller has set out, in and state of `lane`. */
-void runtime_nest_run(const runtime_nest *nest, int64_t rows, runtime_lane *lane, runtime_inner inner);
+/* Runs `inner` over the nest for a tile of `rows`; it takes the innermost `loops` (1 or 2; m is 1 where there is only
+ * one). The caller has set out, in and state of `lane`. */
+void runtime_nest_run(const runtime_nest *nest, int64_t rows, unsigned loops, runtime_lane *lane, runtime_inner inner);
 
 #endif

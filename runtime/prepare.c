@@ -39,7 +39,8 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
             runtime_affine extent = runtime_extent(view, tensor, axis);
             if (extent.per_row != 0) {
                 runtime_affine inner = runtime_elements(view, tensor, axis + 1, tensor->rank);
-                ref.per_row = (uint64_t)extent.per_row * (uint64_t)inner.fixed * mtl_dtype_size((mtl_dtype)tensor->dtype);
+                ref.per_row =
+                    (uint64_t)extent.per_row * (uint64_t)inner.fixed * mtl_dtype_size((mtl_dtype)tensor->dtype);
             }
         }
     }
@@ -53,8 +54,8 @@ mtl_status runtime_fail_step(const runtime_context *context, mtl_status status, 
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    return base_fail(context->diag, status, "step %zu (%s, '%s'): %s", context->number,
-                     plan_op_name(context->step->op), plan_string(context->view, context->step->label), message);
+    return base_fail(context->diag, status, "step %zu (%s, '%s'): %s", context->number, plan_op_name(context->step->op),
+                     plan_string(context->view, context->step->label), message);
 }
 
 static const runtime_prepare prepare[] = {

@@ -21,8 +21,8 @@ static mtl_status check_call(const mtl_session *session, int64_t rows, const voi
         return MTL_OK;
     }
     if ((input_count > 0 && inputs == NULL) || (output_count > 0 && outputs == NULL)) {
-        return base_fail(diag, MTL_INVALID_ARGUMENT, "%s is NULL", input_count > 0 && inputs == NULL ? "inputs"
-                                                                                                     : "outputs");
+        return base_fail(diag, MTL_INVALID_ARGUMENT, "%s is NULL",
+                         input_count > 0 && inputs == NULL ? "inputs" : "outputs");
     }
     for (size_t i = 0; i < input_count; i++) {
         if (inputs[i] == NULL) {

@@ -72,8 +72,8 @@ static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options 
     return MTL_OK;
 }
 
-/* Order in the block: the session, request values, tile values, oneDNN's scratch. Each starts at a multiple of 64 bytes:
- * request_bytes is one, the tile's height is one of 16 rows, and row_bytes one of 4. */
+/* Order in the block: the session, request values, tile values, oneDNN's scratch. Each starts at a multiple of 64
+ * bytes: request_bytes is one, the tile's height is one of 16 rows, and row_bytes one of 4. */
 static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, size_t tile_rows, base_diag *diag,
                               mtl_session **result)
 {
@@ -97,8 +97,7 @@ static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, si
     return MTL_OK;
 }
 
-mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, mtl_session **result,
-                              mtl_error *error)
+mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, mtl_session **result, mtl_error *error)
 {
     base_diag diag = {.error = error};
     if (result == NULL || plan == NULL) {
@@ -119,8 +118,7 @@ mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, 
     BASE_TRY(session_new(plan, &allocator, tile_rows, &diag, &session));
     session->max_rows = max_rows;
     if (plan->onednn != NULL) {
-        mtl_status status =
-            onednn_session_create(plan->onednn, &allocator, session->scratch, &diag, &session->onednn);
+        mtl_status status = onednn_session_create(plan->onednn, &allocator, session->scratch, &diag, &session->onednn);
         if (status != MTL_OK) {
             mtl_session_destroy(session);
             return status;

@@ -1,8 +1,8 @@
 /* cast: every mtl_dtype to every other.
  *
  * Elements go in chunks through a wide number: double for floats, int64 for integers and bool (uint64 as its bits).
- * Floats to integers truncate; beyond the range of int64 they saturate, NaN gives 0, narrower integers then keep the low
- * bits. Anything but 0 is true. Floats to halves round twice from float64 only.
+ * Floats to integers truncate; beyond the range of int64 they saturate, NaN gives 0, narrower integers then keep the
+ * low bits. Anything but 0 is true. Floats to halves round twice from float64 only.
  */
 #include <math.h>
 #include <string.h>
@@ -36,10 +36,10 @@ static void load_floats(mtl_dtype from, const void *x, double *wide, size_t n)
     }
 }
 
-#define LOAD(type)                                \
-    for (size_t i = 0; i < n; i++) {              \
-        wide[i] = (int64_t)((const type *)x)[i];  \
-    }                                             \
+#define LOAD(type)                                                                                                     \
+    for (size_t i = 0; i < n; i++) {                                                                                   \
+        wide[i] = (int64_t)((const type *)x)[i];                                                                       \
+    }                                                                                                                  \
     break
 
 static void load_integers(mtl_dtype from, const void *x, int64_t *wide, size_t n)
@@ -68,10 +68,10 @@ static int64_t truncated(double value, mtl_dtype to)
     return value >= 0x1p63 ? INT64_MAX : value < -0x1p63 ? INT64_MIN : (int64_t)value;
 }
 
-#define STORE(type)                         \
-    for (size_t i = 0; i < n; i++) {        \
-        ((type *)y)[i] = (type)wide[i];     \
-    }                                       \
+#define STORE(type)                                                                                                    \
+    for (size_t i = 0; i < n; i++) {                                                                                   \
+        ((type *)y)[i] = (type)wide[i];                                                                                \
+    }                                                                                                                  \
     break
 
 /* Narrower integers keep the low bits, which every compiler that builds this does for signed ones too. */

@@ -50,8 +50,13 @@ static mtl_status linear_run_onednn(const void *state, const runtime_frame *fram
 static mtl_status linear_onednn(const runtime_context *context, linear_state *s, runtime_step *result)
 {
     onednn_linear shape = {
-        .k = s->call.k, .n = s->call.n, .groups = s->groups,
-        .x_stride = s->call.x_stride, .x_group = s->x_group, .y_stride = s->call.y_stride, .y_group = s->y_group,
+        .k = s->call.k,
+        .n = s->call.n,
+        .groups = s->groups,
+        .x_stride = s->call.x_stride,
+        .x_group = s->x_group,
+        .y_stride = s->call.y_stride,
+        .y_group = s->y_group,
     };
     mtl_status status =
         onednn_add_linear(context->plan->onednn, &shape, RUNTIME_ONEDNN_ROWS, context->diag, &s->onednn);
@@ -78,9 +83,13 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
     s->x_group = k;
     s->y_group = n;
     s->call = (native_linear){
-        .x_stride = s->groups * k, .y_stride = s->groups * n, .k = k, .n = n,
+        .x_stride = s->groups * k,
+        .y_stride = s->groups * n,
+        .k = k,
+        .n = n,
         .act = (plan_unary)step->function,
-        .a = (float)plan_attr_float(view, step, 0), .b = (float)plan_attr_float(view, step, 1),
+        .a = (float)plan_attr_float(view, step, 0),
+        .b = (float)plan_attr_float(view, step, 1),
     };
     s->rows = runtime_elements(view, x, 0, x->rank - (s->groups > 1 ? 2 : 1));
     s->x = runtime_ref_of(view, x);
@@ -134,7 +143,7 @@ static mtl_status matmul_run(const void *state, const runtime_frame *frame)
         .in = {runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
         .state = &batch,
     };
-    runtime_nest_run(&s->nest, frame->rows, &lane, matmul_inner);
+    runtime_nest_run(&s->nest, frame->rows, 1, &lane, matmul_inner);
     return MTL_OK;
 }
 
@@ -301,8 +310,8 @@ mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *r
         return MTL_OK;
     }
     const onednn_step *step;
-    mtl_status status = onednn_add_unary(context->plan->onednn, s->function, s->a, s->b, (size_t)n,
-                                         RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    mtl_status status = onednn_add_unary(context->plan->onednn, s->function, s->a, s->b, (size_t)n, RUNTIME_ONEDNN_ROWS,
+                                         context->diag, &step);
     if (status != MTL_OK) {
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }

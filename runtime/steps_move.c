@@ -128,7 +128,7 @@ mtl_status runtime_prepare_concat(const runtime_context *context, runtime_step *
 
 typedef struct gather_state {
     runtime_ref data, indices, y;
-    bool wide; /* int64 */
+    bool wide;                             /* int64 */
     runtime_affine outer, count, bytes, n; /* data (outer, count, a row of `bytes`), n indices */
     /* Where an index comes from, for messages: an input or a value, and its candidates' axis. */
     const char *kind, *name;
@@ -145,14 +145,14 @@ static mtl_status fail_index(const gather_state *s, const runtime_frame *frame, 
 {
     int64_t id = index_at(s, indices, at), count = runtime_at(s->count, frame->rows);
     if (s->index_extent.per_row == 0) {
-        return base_fail(frame->diag, MTL_INVALID_DATA, "%s '%s', element %zu: id %" PRId64
-                         " is outside of its table's [-%" PRId64 ", %" PRId64 "]", s->kind, s->name, at, id, count,
-                         count - 1);
+        return base_fail(frame->diag, MTL_INVALID_DATA,
+                         "%s '%s', element %zu: id %" PRId64 " is outside of its table's [-%" PRId64 ", %" PRId64 "]",
+                         s->kind, s->name, at, id, count, count - 1);
     }
     int64_t place = (int64_t)at / runtime_at(s->index_inner, frame->rows) % runtime_at(s->index_extent, frame->rows);
-    return base_fail(frame->diag, MTL_INVALID_DATA, "%s '%s', row %" PRId64 ": id %" PRId64
-                     " is outside of its table's [-%" PRId64 ", %" PRId64 "]", s->kind, s->name,
-                     frame->first + place / s->index_extent.per_row, id, count, count - 1);
+    return base_fail(frame->diag, MTL_INVALID_DATA,
+                     "%s '%s', row %" PRId64 ": id %" PRId64 " is outside of its table's [-%" PRId64 ", %" PRId64 "]",
+                     s->kind, s->name, frame->first + place / s->index_extent.per_row, id, count, count - 1);
 }
 
 /* One index for all of the outer blocks: a strided copy. */
@@ -182,10 +182,10 @@ static mtl_status gather_run(const void *state, const runtime_frame *frame)
     for (size_t i = 0; i < outer; i++) {
         const unsigned char *block = data + i * count * bytes;
         unsigned char *out = y + i * n * bytes;
-        size_t done = s->wide ? native_gather_i64(block, count, bytes, bytes, (const int64_t *)(const void *)indices,
-                                                  n, out, bytes)
-                              : native_gather_i32(block, count, bytes, bytes, (const int32_t *)(const void *)indices,
-                                                  n, out, bytes);
+        size_t done =
+            s->wide
+                ? native_gather_i64(block, count, bytes, bytes, (const int64_t *)(const void *)indices, n, out, bytes)
+                : native_gather_i32(block, count, bytes, bytes, (const int32_t *)(const void *)indices, n, out, bytes);
         if (done < n) {
             return fail_index(s, frame, indices, done);
         }

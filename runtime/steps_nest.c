@@ -27,11 +27,11 @@ static void compare_f32(const binary_state *s, const void *a, size_t a_step, con
     s->native->compare(s->function, a, a_step, b, b_step, y, n);
 }
 
-#define PLAIN_BINARY(name)                                                                                     \
-    static void plain_##name(const binary_state *s, const void *a, size_t a_step, const void *b, size_t b_step, \
-                             void *y, size_t n)                                                                 \
-    {                                                                                                           \
-        native_##name(s->function, a, a_step, b, b_step, y, n);                                                 \
+#define PLAIN_BINARY(name)                                                                                             \
+    static void plain_##name(const binary_state *s, const void *a, size_t a_step, const void *b, size_t b_step,        \
+                             void *y, size_t n)                                                                        \
+    {                                                                                                                  \
+        native_##name(s->function, a, a_step, b, b_step, y, n);                                                        \
     }
 PLAIN_BINARY(binary_i32)
 PLAIN_BINARY(binary_i64)
@@ -68,34 +68,93 @@ static void gather_strided(const unsigned char *from, int64_t step, size_t size,
     }
 }
 
-enum { CHUNK = 128 };
+/* Elements of a buffer; innermost loops shorter than SHORT are worth one. */
+enum { CHUNK = 256, SHORT = 40 };
 
 /* The kernels take steps of 0 and 1 elements; other strides go through a small buffer, so that the arithmetic of an
- * element is the same on both ways. */
-static void binary_inner(const runtime_lane *lane)
+ * element is the same on all ways. */
+static void binary_line(const binary_state *s, const unsigned char *const *in, const int64_t *step, unsigned char *out,
+                        int64_t out_step, int64_t n)
 {
-    const binary_state *s = lane->state;
     int64_t size = (int64_t)s->size;
-    bool plain[2];
-    for (int i = 0; i < 2; i++) {
-        plain[i] = lane->step[i + 1] == 0 || lane->step[i + 1] == size;
-    }
+    bool plain[2] = {step[0] == 0 || step[0] == size, step[1] == 0 || step[1] == size};
     if (plain[0] && plain[1]) {
-        s->call(s, lane->in[0], lane->step[1] != 0, lane->in[1], lane->step[2] != 0, lane->out, (size_t)lane->n);
+        s->call(s, in[0], step[0] != 0, in[1], step[1] != 0, out, (size_t)n);
         return;
     }
     int64_t buffer[2][CHUNK];
-    for (int64_t done = 0; done < lane->n; done += CHUNK) {
-        int64_t n = lane->n - done < CHUNK ? lane->n - done : CHUNK;
+    for (int64_t done = 0; done < n; done += CHUNK) {
+        int64_t count = n - done < CHUNK ? n - done : CHUNK;
         const void *at[2];
         for (int i = 0; i < 2; i++) {
-            at[i] = lane->in[i] + done * lane->step[i + 1];
+            at[i] = in[i] + done * step[i];
             if (!plain[i]) {
-                gather_strided(at[i], lane->step[i + 1], s->size, buffer[i], n);
+                gather_strided(at[i], step[i], s->size, buffer[i], count);
                 at[i] = buffer[i];
             }
         }
-        s->call(s, at[0], lane->step[1] != 0, at[1], lane->step[2] != 0, lane->out + done * lane->step[0], (size_t)n);
+        s->call(s, at[0], step[0] != 0, at[1], step[1] != 0, out + done * out_step, (size_t)count);
+    }
+}
+
+/* Copies m x n elements into a dense buffer. */
+static void gather_block(const unsigned char *from, int64_t across, int64_t step, size_t size, void *to, int64_t m,
+                         int64_t n)
+{
+    unsigned char *out = to;
+    for (int64_t i = 0; i < m; i++) {
+        if (size == 4 && step == 0) { /* one number for a line: the gates of experts */
+            uint32_t number;
+            memcpy(&number, from, 4);
+            for (int64_t j = 0; j < n; j++) {
+                memcpy(out + 4 * j, &number, 4);
+            }
+        } else {
+            gather_strided(from, step, size, out, n);
+        }
+        from += across;
+        out += (size_t)n * size;
+    }
+}
+
+/* Short lines, several at a time: an operand that is not dense over both loops is spread out in a buffer. */
+static void binary_short(const binary_state *s, const runtime_lane *lane)
+{
+    int64_t buffer[2][CHUNK], size = (int64_t)s->size, lines = CHUNK / lane->n;
+    bool dense[2], single[2];
+    for (int i = 0; i < 2; i++) {
+        dense[i] = lane->step[i + 1] == size && lane->across[i + 1] == size * lane->n;
+        single[i] = lane->step[i + 1] == 0 && lane->across[i + 1] == 0;
+    }
+    for (int64_t done = 0; done < lane->m; done += lines) {
+        int64_t count = lane->m - done < lines ? lane->m - done : lines;
+        const void *at[2];
+        for (int i = 0; i < 2; i++) {
+            at[i] = lane->in[i] + done * lane->across[i + 1];
+            /* What is the same for every line was spread out for the first ones. */
+            if (!dense[i] && !single[i]) {
+                if (done == 0 || lane->across[i + 1] != 0) {
+                    gather_block(at[i], lane->across[i + 1], lane->step[i + 1], s->size, buffer[i], count, lane->n);
+                }
+                at[i] = buffer[i];
+            }
+        }
+        s->call(s, at[0], !single[0], at[1], !single[1], lane->out + done * lane->across[0], (size_t)(count * lane->n));
+    }
+}
+
+static void binary_inner(const runtime_lane *lane)
+{
+    const binary_state *s = lane->state;
+    if (lane->m > 1 && lane->n < SHORT) {
+        binary_short(s, lane);
+        return;
+    }
+    const unsigned char *in[2] = {lane->in[0], lane->in[1]};
+    for (int64_t i = 0; i < lane->m; i++) {
+        binary_line(s, in, lane->step + 1, lane->out + i * lane->across[0], lane->step[0], lane->n);
+        in[0] += lane->across[1];
+        in[1] += lane->across[2];
     }
 }
 
@@ -107,11 +166,11 @@ static mtl_status binary_run(const void *state, const runtime_frame *frame)
         .in = {runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
         .state = s,
     };
-    runtime_nest_run(&s->nest, frame->rows, &lane, binary_inner);
+    runtime_nest_run(&s->nest, frame->rows, 2, &lane, binary_inner);
     return MTL_OK;
 }
 
-/* Whether operand `i` of the nest fits one of oneDNN's forms over (rows, n): all of it, or one element, along either. */
+/* Whether operand `i` of the nest fits one of oneDNN's forms over (rows, n): all or one element, along either. */
 static bool onednn_operand(const runtime_nest *nest, unsigned i, int64_t n, bool *per_row, bool *full)
 {
     runtime_affine inner = nest->stride[i][nest->rank - 1], outer = {0, 0};
@@ -144,8 +203,8 @@ static mtl_status binary_onednn(const runtime_context *context, const binary_sta
         return MTL_OK;
     }
     const onednn_step *step;
-    mtl_status status = onednn_add_binary(context->plan->onednn, s->function, &shape, RUNTIME_ONEDNN_ROWS,
-                                          context->diag, &step);
+    mtl_status status =
+        onednn_add_binary(context->plan->onednn, s->function, &shape, RUNTIME_ONEDNN_ROWS, context->diag, &step);
     if (status != MTL_OK) {
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }
@@ -190,11 +249,11 @@ typedef struct where_state {
     size_t size;
 } where_state;
 
-#define WHERE_LOOP(bytes)                                                                               \
-    for (int64_t i = 0; i < lane->n; i++) {                                                             \
-        const unsigned char *from = lane->in[0][i * lane->step[1]] ? lane->in[1] + i * lane->step[2]    \
-                                                                   : lane->in[2] + i * lane->step[3];   \
-        memcpy(lane->out + i * (bytes), from, (bytes));                                                 \
+#define WHERE_LOOP(bytes)                                                                                              \
+    for (int64_t i = 0; i < lane->n; i++) {                                                                            \
+        const unsigned char *from =                                                                                    \
+            lane->in[0][i * lane->step[1]] ? lane->in[1] + i * lane->step[2] : lane->in[2] + i * lane->step[3];        \
+        memcpy(lane->out + i * (bytes), from, (bytes));                                                                \
     }
 
 static void where_inner(const runtime_lane *lane)
@@ -217,7 +276,7 @@ static mtl_status where_run(const void *state, const runtime_frame *frame)
         .in = {runtime_in(frame, &s->condition), runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
         .state = s,
     };
-    runtime_nest_run(&s->nest, frame->rows, &lane, where_inner);
+    runtime_nest_run(&s->nest, frame->rows, 1, &lane, where_inner);
     return MTL_OK;
 }
 
@@ -267,7 +326,7 @@ static mtl_status move_run(const void *state, const runtime_frame *frame)
         .in = {runtime_in(frame, &s->x) + runtime_at(s->start, frame->rows)},
         .state = s,
     };
-    runtime_nest_run(&s->nest, frame->rows, &lane, move_inner);
+    runtime_nest_run(&s->nest, frame->rows, 1, &lane, move_inner);
     return MTL_OK;
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +51,13 @@ class Programs:
         return plan
 
     def score(self, plan: Path, inputs: Arrays, *options: str) -> dict[str, np.ndarray]:
-        """Outputs by name. Files go beside the plan."""
-        given, got = plan.with_suffix(".in.npz"), plan.with_suffix(".out.npz")
-        np.savez(given, **inputs)
-        got.unlink(missing_ok=True)
-        self.ok(self.mtlrun, "score", plan, "--inputs", given, "--outputs", got, *options)
-        with np.load(got) as outputs:
-            return dict(outputs)
+        """Outputs by name. Callable from several threads."""
+        with tempfile.TemporaryDirectory() as folder:
+            given, got = Path(folder, "in.npz"), Path(folder, "out.npz")
+            np.savez(given, **inputs)
+            self.ok(self.mtlrun, "score", plan, "--inputs", given, "--outputs", got, *options)
+            with np.load(got) as outputs:
+                return dict(outputs)
 
     def info(self, plan: Path, *options: str) -> dict:
         return json.loads(self.ok(self.mtlrun, "info", plan, "--json", *options))

@@ -48,7 +48,7 @@ def run_unit_tests(build: Path, environment: dict[str, str]) -> Tally:
             continue
         result = subprocess.run(
             [program],
-            env=environment | {"CMOCKA_MESSAGE_OUTPUT": "TAP"},
+            env=environment | {"CMOCKA_MESSAGE_OUTPUT": "TAP", "MTL_PYTHON": sys.executable},
             cwd=TESTS.parent,
             capture_output=True,
             text=True,

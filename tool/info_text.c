@@ -111,10 +111,10 @@ static void print_table(const table *of, size_t columns, unsigned right, FILE *o
     }
     for (size_t i = 0; i < of->count; i++) {
         for (size_t column = 0; column < columns; column++) {
-            int wide = (int)width[column];
-            if (wide > 0) {
-                bool last = column + 1 == columns;
-                fprintf(out, "  %*s", last ? 0 : (right >> column & 1) != 0 ? wide : -wide, of->rows[i].cell[column]);
+            const char *cell = of->rows[i].cell[column];
+            int wide = column + 1 == columns ? 0 : (int)width[column];
+            if (width[column] > 0 && (wide > 0 || cell[0] != '\0')) {
+                fprintf(out, "  %*s", (right >> column & 1) != 0 ? wide : -wide, cell);
             }
         }
         fputc('\n', out);

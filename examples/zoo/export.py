@@ -138,6 +138,33 @@ def export(
     return path
 
 
+def to_newest_onnx(
+    program: torch.export.ExportedProgram, inputs: dict[str, Tensor], outputs: Sequence[str]
+) -> tuple[onnx.ModelProto, int]:
+    """By the dynamo exporter at the newest opset at which it really writes this model; and which
+    that is."""
+    for opset in range(onnx.defs.onnx_opset_version(), 18, -1):
+        with contextlib.suppress(ValueError):
+            return to_onnx(program, inputs, outputs, "dynamo", opset), opset
+    return to_onnx(program, inputs, outputs, "dynamo", 18), 18
+
+
+def export(
+    model: nn.Module | torch.export.ExportedProgram,
+    inputs: dict[str, Tensor],
+    outputs: Sequence[str],
+    path: Path | str,
+    exporter: str = "torchscript",
+    opset: int = 17,
+    dynamic: bool = True,
+) -> Path:
+    """to_onnx, into one file (the weights inside, whichever the exporter). Returns its path."""
+    proto = to_onnx(model, inputs, outputs, exporter, opset, dynamic)
+    path = Path(path)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    return path
+
+
 def newest_dynamo_opset(
     model: nn.Module | torch.export.ExportedProgram,
     inputs: dict[str, Tensor],

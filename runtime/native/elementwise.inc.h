@@ -1,31 +1,40 @@
 /* Element-wise functions of float32. Those with arithmetic that a compiler may contract, or with polynomials, go
- * through whole vectors, tails too, in one loop: an element's bits depend neither on its position nor on n. Those of one
- * correctly rounded operation, or of one call of libm, are plain loops. */
+ * through whole vectors, tails too, in one loop: an element's bits depend neither on its position nor on n. Those of
+ * one correctly rounded operation, or of one call of libm, are plain loops. */
+#ifndef RUNTIME_NATIVE_ELEMENTWISE_INC_H
+#define RUNTIME_NATIVE_ELEMENTWISE_INC_H
+
+#include "runtime/native/math.inc.h"
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 /* v, a, b are vectors in the expression. */
-#define UNARY_VECTORS(name, expression)                                                        \
-    static void unary_##name(float a_, float b_, const float *x, float *y, size_t n)           \
-    {                                                                                          \
-        const vec a = splat(a_), b = splat(b_);                                                \
-        (void)a, (void)b;                                                                      \
-        for (size_t i = 0; i < n; i += LANES) {                                                \
-            const vec v = n - i >= LANES ? load(x + i) : load_tail(x + i, n - i);              \
-            store_some(y + i, (expression), n - i);                                            \
-        }                                                                                      \
+#define UNARY_VECTORS(name, expression)                                                                                \
+    static void unary_##name(float a_, float b_, const float *x, float *y, size_t n)                                   \
+    {                                                                                                                  \
+        const vec a = splat(a_), b = splat(b_);                                                                        \
+        (void)a, (void)b;                                                                                              \
+        for (size_t i = 0; i < n; i += LANES) {                                                                        \
+            const vec v = n - i >= LANES ? load(x + i) : load_tail(x + i, n - i);                                      \
+            store_some(y + i, (expression), n - i);                                                                    \
+        }                                                                                                              \
     }
 /* v, a, b are floats in the expression. */
-#define UNARY_FLOATS(name, expression)                                                         \
-    static void unary_##name(float a, float b, const float *x, float *y, size_t n)             \
-    {                                                                                          \
-        (void)a, (void)b;                                                                      \
-        for (size_t i = 0; i < n; i++) {                                                       \
-            const float v = x[i];                                                              \
-            y[i] = (expression);                                                               \
-        }                                                                                      \
+#define UNARY_FLOATS(name, expression)                                                                                 \
+    static void unary_##name(float a, float b, const float *x, float *y, size_t n)                                     \
+    {                                                                                                                  \
+        (void)a, (void)b;                                                                                              \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            const float v = x[i];                                                                                      \
+            y[i] = (expression);                                                                                       \
+        }                                                                                                              \
     }
 
 /* x f where f is 0 for x = -infinity. */
-INLINE vec gated(vec x, vec f) { return choose(f == splat(0), copy_sign(splat(0), x), x * f); }
+INLINE vec gated(vec x, vec f)
+{
+    return choose(f == splat(0), copy_sign(splat(0), x), x * f);
+}
 
 INLINE vec vec_gelu(vec x, int tanh_form)
 {
@@ -74,7 +83,7 @@ UNARY_VECTORS(softsign, choose(vec_abs(v) == splat(INFINITY), copy_sign(splat(1)
 UNARY_FLOATS(mish, mish(v))
 UNARY_VECTORS(elu, choose(v < splat(0), a *vec_expm1_negative(v), v))
 UNARY_FLOATS(celu, celu(v, a))
-UNARY_VECTORS(selu, b *choose(v < splat(0), a * vec_expm1_negative(v), v))
+UNARY_VECTORS(selu, b *choose(v < splat(0), a *vec_expm1_negative(v), v))
 UNARY_VECTORS(leaky_relu, choose(v < splat(0), a *v, v))
 UNARY_VECTORS(thresholded_relu, choose(v <= a, splat(0), v))
 UNARY_VECTORS(hard_sigmoid, min_second(splat(1), max_second(splat(0), a *v + b)))
@@ -108,27 +117,27 @@ static float modulo(float a, float b)
 }
 
 /* One loop for each pair of steps, so that all of them become vectors. */
-#define BINARY_FLOATS(name, result, expression)                                                                   \
-    static void binary_##name(const float *a, size_t a_step, const float *b, size_t b_step, result *y, size_t n)  \
-    {                                                                                                             \
-        if (n > 0 && a_step == 0) {                                                                               \
-            const float p = a[0];                                                                                 \
-            for (size_t i = 0; i < n; i++) {                                                                      \
-                const float q = b[i * b_step];                                                                    \
-                y[i] = (expression);                                                                              \
-            }                                                                                                     \
-        } else if (n > 0 && b_step == 0) {                                                                        \
-            const float q = b[0];                                                                                 \
-            for (size_t i = 0; i < n; i++) {                                                                      \
-                const float p = a[i];                                                                             \
-                y[i] = (expression);                                                                              \
-            }                                                                                                     \
-        } else {                                                                                                  \
-            for (size_t i = 0; i < n; i++) {                                                                      \
-                const float p = a[i], q = b[i];                                                                   \
-                y[i] = (expression);                                                                              \
-            }                                                                                                     \
-        }                                                                                                         \
+#define BINARY_FLOATS(name, result, expression)                                                                        \
+    static void binary_##name(const float *a, size_t a_step, const float *b, size_t b_step, result *y, size_t n)       \
+    {                                                                                                                  \
+        if (n > 0 && a_step == 0) {                                                                                    \
+            const float p = a[0];                                                                                      \
+            for (size_t i = 0; i < n; i++) {                                                                           \
+                const float q = b[i * b_step];                                                                         \
+                y[i] = (expression);                                                                                   \
+            }                                                                                                          \
+        } else if (n > 0 && b_step == 0) {                                                                             \
+            const float q = b[0];                                                                                      \
+            for (size_t i = 0; i < n; i++) {                                                                           \
+                const float p = a[i];                                                                                  \
+                y[i] = (expression);                                                                                   \
+            }                                                                                                          \
+        } else {                                                                                                       \
+            for (size_t i = 0; i < n; i++) {                                                                           \
+                const float p = a[i], q = b[i];                                                                        \
+                y[i] = (expression);                                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 
 BINARY_FLOATS(add, float, p + q)
@@ -177,3 +186,5 @@ static void compare(plan_binary f, const float *a, size_t a_step, const float *b
     };
     functions[f](a, a_step, b, b_step, y, n);
 }
+
+#endif

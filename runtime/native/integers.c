@@ -24,10 +24,10 @@ void native_test(plan_unary f, const float *x, uint8_t *y, size_t n)
     }
 }
 
-#define LOOP(expression)                                    \
-    for (size_t i = 0; i < n; i++, a += a_step, b += b_step) { \
-        y[i] = (expression);                                \
-    }                                                       \
+#define LOOP(expression)                                                                                               \
+    for (size_t i = 0; i < n; i++, a += a_step, b += b_step) {                                                         \
+        y[i] = (expression);                                                                                           \
+    }                                                                                                                  \
     break
 
 #define INTEGERS(bits)                                                                                                 \
@@ -69,16 +69,16 @@ void native_test(plan_unary f, const float *x, uint8_t *y, size_t n)
                                i##bits *y, size_t n)                                                                   \
     {                                                                                                                  \
         switch (f) {                                                                                                   \
-        case PLAN_BINARY_add: LOOP((i##bits)((u##bits)*a + (u##bits)*b));                                              \
-        case PLAN_BINARY_sub: LOOP((i##bits)((u##bits)*a - (u##bits)*b));                                              \
-        case PLAN_BINARY_mul: LOOP((i##bits)((u##bits)*a * (u##bits)*b));                                              \
+        case PLAN_BINARY_add: LOOP((i##bits)((u##bits) * a + (u##bits) * b));                                          \
+        case PLAN_BINARY_sub: LOOP((i##bits)((u##bits) * a - (u##bits) * b));                                          \
+        case PLAN_BINARY_mul: LOOP((i##bits)((u##bits) * a * (u##bits) * b));                                          \
         case PLAN_BINARY_div: LOOP(divide_i##bits(*a, *b));                                                            \
         case PLAN_BINARY_pow: LOOP(power_i##bits(*a, *b));                                                             \
         case PLAN_BINARY_min: LOOP(*a < *b ? *a : *b);                                                                 \
         case PLAN_BINARY_max: LOOP(*a > *b ? *a : *b);                                                                 \
         case PLAN_BINARY_mod: LOOP(modulo_i##bits(*a, *b));                                                            \
         case PLAN_BINARY_fmod: LOOP(remainder_i##bits(*a, *b));                                                        \
-        case PLAN_BINARY_prelu: LOOP(*a < 0 ? (i##bits)((u##bits)*a * (u##bits)*b) : *a);                              \
+        case PLAN_BINARY_prelu: LOOP(*a < 0 ? (i##bits)((u##bits) * a * (u##bits) * b) : *a);                          \
         default: break;                                                                                                \
         }                                                                                                              \
     }                                                                                                                  \
@@ -96,7 +96,7 @@ void native_test(plan_unary f, const float *x, uint8_t *y, size_t n)
     }                                                                                                                  \
     static i##bits fold_i##bits(plan_reduce f, const i##bits *x, size_t n, size_t step)                                \
     {                                                                                                                  \
-        u##bits s = f == PLAN_REDUCE_prod ? 1                                                                          \
+        u##bits s = f == PLAN_REDUCE_prod  ? 1                                                                         \
                     : f == PLAN_REDUCE_max ? (u##bits)INT##bits##_MIN                                                  \
                     : f == PLAN_REDUCE_min ? (u##bits)INT##bits##_MAX                                                  \
                                            : 0;                                                                        \
@@ -124,8 +124,7 @@ void native_test(plan_unary f, const float *x, uint8_t *y, size_t n)
 INTEGERS(32)
 INTEGERS(64)
 
-void native_logic(plan_binary f, const uint8_t *a, size_t a_step, const uint8_t *b, size_t b_step, uint8_t *y,
-                  size_t n)
+void native_logic(plan_binary f, const uint8_t *a, size_t a_step, const uint8_t *b, size_t b_step, uint8_t *y, size_t n)
 {
     switch (f) {
     case PLAN_BINARY_and: LOOP(*a != 0 && *b != 0);

@@ -1,16 +1,15 @@
 /* The kernels of one ISA. Meson compiles this file once for each, with that ISA's flags and NATIVE_ISA, and with
  * -ffp-contract=fast in all: whether a multiply-add is fused depends on the ISA, never on where it stands. */
-#include "runtime/native/native.h"
-
-#include "runtime/native/vec.inc.h"
-#include "runtime/native/math.inc.h"
 #include "runtime/native/elementwise.inc.h"
 #include "runtime/native/lanes.inc.h"
-#include "runtime/native/softmax.inc.h"
-#include "runtime/native/reduce.inc.h"
-#include "runtime/native/matmul.inc.h"
 #include "runtime/native/linear.inc.h"
+#include "runtime/native/math.inc.h"
+#include "runtime/native/matmul.inc.h"
+#include "runtime/native/native.h"
+#include "runtime/native/reduce.inc.h"
+#include "runtime/native/softmax.inc.h"
 #include "runtime/native/tables.h"
+#include "runtime/native/vec.inc.h"
 
 #define JOIN(a, b) a##b
 #define TABLE(isa) JOIN(native_kernels_, isa)

@@ -1,6 +1,11 @@
-/* How softmax and reductions walk x (outer, n, inner). Short or narrow ones take one (outer, inner) pair a lane, so that
- * even a softmax over 4 experts fills its vectors; long rows with inner 1 lie along the lanes. Which of the two depends on
- * n and inner only, so that equal rows give equal bits. */
+/* How softmax and reductions walk x (outer, n, inner). Short or narrow ones take one (outer, inner) pair a lane, so
+ * that even a softmax over 4 experts fills its vectors; long rows with inner 1 lie along the lanes. Which of the two
+ * depends on n and inner only, so that equal rows give equal bits. */
+#ifndef RUNTIME_NATIVE_LANES_INC_H
+#define RUNTIME_NATIVE_LANES_INC_H
+
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 static bool along_lanes(size_t n, size_t inner)
 {
@@ -63,3 +68,5 @@ static void lanes_store(const lane_set *set, const vec *columns, float *y, size_
         }
     }
 }
+
+#endif

@@ -1,5 +1,11 @@
 /* Packed linear layers. A block of rows x panels of the output is kept in registers while k runs, in order, once: each
  * output element is one chain of multiply-adds that starts at the bias, whatever block it falls into. */
+#ifndef RUNTIME_NATIVE_LINEAR_INC_H
+#define RUNTIME_NATIVE_LINEAR_INC_H
+
+#include "runtime/native/elementwise.inc.h"
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 enum {
     PANEL_VECS = PLAN_PANEL / LANES,
@@ -94,16 +100,18 @@ INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, con
 }
 
 /* Blocks by their rows: as many panels as the registers hold, at most 8 streams of weights. */
-#define LINEAR_PANELS(rows) \
-    (BLOCK_VECS / PANEL_VECS / (rows) > 8 ? 8 : BLOCK_VECS / PANEL_VECS / (rows) < 1 ? 1 : BLOCK_VECS / PANEL_VECS / (rows))
-#define LINEAR_BLOCK(rows)                                               \
-    static void linear_rows_##rows(const linear_block *block)            \
-    {                                                                    \
-        linear_block_run(block, rows, LINEAR_PANELS(rows));              \
-    }                                                                    \
-    static void linear_rows_##rows##_one_panel(const linear_block *block) \
-    {                                                                    \
-        linear_block_run(block, rows, 1);                                \
+#define LINEAR_PANELS(rows)                                                                                            \
+    (BLOCK_VECS / PANEL_VECS / (rows) > 8   ? 8                                                                        \
+     : BLOCK_VECS / PANEL_VECS / (rows) < 1 ? 1                                                                        \
+                                            : BLOCK_VECS / PANEL_VECS / (rows))
+#define LINEAR_BLOCK(rows)                                                                                             \
+    static void linear_rows_##rows(const linear_block *block)                                                          \
+    {                                                                                                                  \
+        linear_block_run(block, rows, LINEAR_PANELS(rows));                                                            \
+    }                                                                                                                  \
+    static void linear_rows_##rows##_one_panel(const linear_block *block)                                              \
+    {                                                                                                                  \
+        linear_block_run(block, rows, 1);                                                                              \
     }
 LINEAR_BLOCK(1)
 LINEAR_BLOCK(2)
@@ -164,6 +172,19 @@ static void linear_pass(const native_linear *call, linear_block block, size_t ro
     }
 }
 
+/* Narrow layers (a head has one column) fill their vectors with several rows. */
+static void activate(const native_linear *call, size_t row, size_t rows)
+{
+    float *y = call->y + row * call->y_stride;
+    if (call->y_stride == call->n) {
+        unary(call->act, call->a, call->b, y, y, rows * call->n);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++, y += call->y_stride) {
+        unary(call->act, call->a, call->b, y, y, call->n);
+    }
+}
+
 static void linear(const native_linear *call)
 {
     if (call->n == 0) {
@@ -195,10 +216,9 @@ static void linear(const native_linear *call)
             first += k;
         } while (first < call->k);
         if (call->act != PLAN_UNARY_none && call->act != PLAN_UNARY_relu) {
-            for (size_t r = row; r < row + rows; r++) {
-                float *y = call->y + r * call->y_stride;
-                unary(call->act, call->a, call->b, y, y, call->n);
-            }
+            activate(call, row, rows);
         }
     }
 }
+
+#endif

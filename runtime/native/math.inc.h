@@ -1,5 +1,10 @@
 /* exp and its relatives on vectors. Coefficients: minimax fits (Lawson's iteration) of the functions named beside
  * them, rounded to float32. All give the limits at infinities and pass NaN on. */
+#ifndef RUNTIME_NATIVE_MATH_INC_H
+#define RUNTIME_NATIVE_MATH_INC_H
+
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 /* x = k ln 2 + r, |r| <= ln(2) / 2. The last bits of x / ln 2 + 1.5 x 2^23 are k. */
 typedef struct reduced {
@@ -19,7 +24,10 @@ INLINE reduced reduce_exp(vec x)
 }
 
 /* 2^k for k in -126..127. */
-INLINE vec power_of_two(ivec k) { return (vec)((uvec)(k + 127) << 23); }
+INLINE vec power_of_two(ivec k)
+{
+    return (vec)((uvec)(k + 127) << 23);
+}
 
 /* exp(r) - 1 on the reduced range: r + r^2 p(r). */
 INLINE vec exp_minus_1_reduced(vec r)
@@ -50,7 +58,10 @@ INLINE vec vec_expm1_negative(vec x)
     return exp_minus_1_reduced(e.r) * scale + (scale - splat(1.0f));
 }
 
-INLINE vec vec_sigmoid(vec x) { return splat(1.0f) / (splat(1.0f) + vec_exp(-x)); }
+INLINE vec vec_sigmoid(vec x)
+{
+    return splat(1.0f) / (splat(1.0f) + vec_exp(-x));
+}
 
 INLINE vec vec_tanh(vec x)
 {
@@ -85,3 +96,5 @@ INLINE vec vec_erf(vec x)
     const vec small = p * x + x;
     return choose(t < splat(0.92f), small, copy_sign(large, x));
 }
+
+#endif

@@ -1,8 +1,15 @@
 /* Small products of two activations. Each output is one chain over k in order that starts at 0, so that its bits depend
  * on its row of a and its column of b alone. */
+#ifndef RUNTIME_NATIVE_MATMUL_INC_H
+#define RUNTIME_NATIVE_MATMUL_INC_H
+
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 enum {
-    MATMUL_ROWS = LANES == 16 ? 4 : LANES == 8 ? 3 : 2,
+    MATMUL_ROWS = LANES == 16  ? 4
+                  : LANES == 8 ? 3
+                               : 2,
     MATMUL_VECS = 4, /* of columns; ROWS x VECS sums in registers */
 };
 
@@ -130,8 +137,8 @@ static void matmul(const float *a, size_t a_stride, const float *b, size_t b_str
         const size_t vecs = left < MATMUL_VECS * LANES ? (left + LANES - 1) / LANES : MATMUL_VECS;
         const size_t columns = left < vecs * LANES ? left - (vecs - 1) * LANES : LANES;
         for (size_t row = 0; row < m;) {
-            const matmul_block block = {a + row * a_stride, b + column, y + row * y_stride + column, a_stride,
-                                        b_stride,           y_stride,   k,                           columns};
+            const matmul_block block = {
+                a + row * a_stride, b + column, y + row * y_stride + column, a_stride, b_stride, y_stride, k, columns};
             if (m - row >= MATMUL_ROWS) {
                 matmul_rows(&block, vecs);
                 row += MATMUL_ROWS;
@@ -142,3 +149,5 @@ static void matmul(const float *a, size_t a_stride, const float *b, size_t b_str
         }
     }
 }
+
+#endif

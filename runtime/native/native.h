@@ -5,10 +5,10 @@
  * need only the alignment of their elements, except weights in PANELS and bias in PADDED (plan/format.h), which are
  * aligned to 64. Nothing is read or written beyond the extents given. An extent of 0 is allowed and means nothing to do
  * (a reduction over 0 elements gives its neutral element; 0 / 0 for mean). Each output element comes from
- * the same sequence of operations whatever the number of rows, its position, or the address: equal rows give equal bits.
- * Extents and numbers of functions are trusted: plan_check has seen them. Strides and counts are in elements unless a
- * name says bytes. y may be the same tensor as an operand of equal extents (in place) where that is said, and overlaps
- * nothing else.
+ * the same sequence of operations whatever the number of rows, its position, or the address: equal rows give equal
+ * bits. Extents and numbers of functions are trusted: plan_check has seen them. Strides and counts are in elements
+ * unless a name says bytes. y may be the same tensor as an operand of equal extents (in place) where that is said, and
+ * overlaps nothing else.
  *
  * Floats follow IEEE 754: NaN propagates (relu, clip, min, max and reductions included), infinities and overflow give
  * what the mathematical limit is. exp, sigmoid, tanh, erf: within 3 ulp, results below 2^-126 may be flushed to 0.
@@ -72,8 +72,8 @@ typedef struct native_kernels {
                        size_t n);
 } native_kernels;
 
-/* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best that
- * there is, never NULL. Thread-safe. */
+/* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best
+ * that there is, never NULL. Thread-safe. */
 const native_kernels *native_select(mtl_isa isa);
 
 /* The same functions as straightforward C loops with libm, for tests; `isa` is GENERIC. */
@@ -85,8 +85,14 @@ void native_linear_grouped(const native_kernels *kernels, const native_linear *c
                            size_t y_group);
 
 /* Floats of PANELS (k, n), of PADDED (n). */
-static inline size_t native_padded(size_t n) { return (n + PLAN_PANEL - 1) / PLAN_PANEL * PLAN_PANEL; }
-static inline size_t native_panels(size_t k, size_t n) { return native_padded(n) * k; }
+static inline size_t native_padded(size_t n)
+{
+    return (n + PLAN_PANEL - 1) / PLAN_PANEL * PLAN_PANEL;
+}
+static inline size_t native_panels(size_t k, size_t n)
+{
+    return native_padded(n) * k;
+}
 
 /* --- Other dtypes and moves: plain C, the same for every ISA. --- */
 
@@ -97,8 +103,8 @@ void native_unary_i64(plan_unary f, const int64_t *x, int64_t *y, size_t n);
 void native_not(const uint8_t *x, uint8_t *y, size_t n);
 void native_test(plan_unary f, const float *x, uint8_t *y, size_t n);
 
-/* As in native_kernels. Integers wrap; division and modulo by zero give 0; pow with a negative exponent truncates (0 for
- * base 0). prelu: x < 0 ? slope * x : x. */
+/* As in native_kernels. Integers wrap; division and modulo by zero give 0; pow with a negative exponent truncates (0
+ * for base 0). prelu: x < 0 ? slope * x : x. */
 void native_binary_i32(plan_binary f, const int32_t *a, size_t a_step, const int32_t *b, size_t b_step, int32_t *y,
                        size_t n);
 void native_binary_i64(plan_binary f, const int64_t *a, size_t a_step, const int64_t *b, size_t b_step, int64_t *y,

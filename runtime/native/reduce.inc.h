@@ -1,39 +1,45 @@
 /* Reductions, and layer norm, whose mean and variance are two. */
+#ifndef RUNTIME_NATIVE_REDUCE_INC_H
+#define RUNTIME_NATIVE_REDUCE_INC_H
+
+#include "runtime/native/lanes.inc.h"
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 /* FOLD, of vectors a and b; ACROSS_LANES, of one; START, its neutral element; FINISH, of float s and n elements. */
-#define REDUCE(name, start, fold, across_lanes, finish)                                                              \
-    static float reduce_row_##name(const float *x, size_t n)                                                         \
-    {                                                                                                                \
-        vec s0 = splat(start), s1 = s0;                                                                              \
-        for (size_t i = 0; i < n; i += 2 * LANES) {                                                                  \
-            vec a = s0, b = load_filled(x + i, n - i, start);                                                        \
-            s0 = (fold);                                                                                             \
-            if (n - i > LANES) {                                                                                     \
-                a = s1, b = load_filled(x + i + LANES, n - i - LANES, start);                                        \
-                s1 = (fold);                                                                                         \
-            }                                                                                                        \
-        }                                                                                                            \
-        const vec a = s0, b = s1;                                                                                    \
-        const float s = across_lanes(fold);                                                                          \
-        return (finish);                                                                                             \
-    }                                                                                                                \
-    static void reduce_lanes_##name(const lane_set *set, const float *x, float *y, size_t n, size_t inner)           \
-    {                                                                                                                \
-        vec columns[REDUCE_COLUMNS], a = splat(start);                                                               \
-        for (size_t first = 0; first < n; first += REDUCE_COLUMNS) {                                                 \
-            const size_t count = n - first < REDUCE_COLUMNS ? n - first : REDUCE_COLUMNS;                            \
-            lanes_load(set, x, first, count, inner, columns);                                                        \
-            for (size_t j = 0; j < count; j++) {                                                                     \
-                const vec b = columns[j];                                                                            \
-                a = (fold);                                                                                          \
-            }                                                                                                        \
-        }                                                                                                            \
-        float sums[LANES];                                                                                           \
-        memcpy(sums, &a, sizeof sums);                                                                               \
-        for (size_t l = 0; l < set->count; l++) {                                                                    \
-            const float s = sums[l];                                                                                 \
-            y[l] = (finish);                                                                                         \
-        }                                                                                                            \
+#define REDUCE(name, start, fold, across_lanes, finish)                                                                \
+    static float reduce_row_##name(const float *x, size_t n)                                                           \
+    {                                                                                                                  \
+        vec s0 = splat(start), s1 = s0;                                                                                \
+        for (size_t i = 0; i < n; i += 2 * LANES) {                                                                    \
+            vec a = s0, b = load_filled(x + i, n - i, start);                                                          \
+            s0 = (fold);                                                                                               \
+            if (n - i > LANES) {                                                                                       \
+                a = s1, b = load_filled(x + i + LANES, n - i - LANES, start);                                          \
+                s1 = (fold);                                                                                           \
+            }                                                                                                          \
+        }                                                                                                              \
+        const vec a = s0, b = s1;                                                                                      \
+        const float s = across_lanes(fold);                                                                            \
+        return (finish);                                                                                               \
+    }                                                                                                                  \
+    static void reduce_lanes_##name(const lane_set *set, const float *x, float *y, size_t n, size_t inner)             \
+    {                                                                                                                  \
+        vec columns[REDUCE_COLUMNS], a = splat(start);                                                                 \
+        for (size_t first = 0; first < n; first += REDUCE_COLUMNS) {                                                   \
+            const size_t count = n - first < REDUCE_COLUMNS ? n - first : REDUCE_COLUMNS;                              \
+            lanes_load(set, x, first, count, inner, columns);                                                          \
+            for (size_t j = 0; j < count; j++) {                                                                       \
+                const vec b = columns[j];                                                                              \
+                a = (fold);                                                                                            \
+            }                                                                                                          \
+        }                                                                                                              \
+        float sums[LANES];                                                                                             \
+        memcpy(sums, &a, sizeof sums);                                                                                 \
+        for (size_t l = 0; l < set->count; l++) {                                                                      \
+            const float s = sums[l];                                                                                   \
+            y[l] = (finish);                                                                                           \
+        }                                                                                                              \
     }
 
 enum { REDUCE_COLUMNS = 32 }; /* held on the stack at a time */
@@ -94,3 +100,5 @@ static void layer_norm(const float *x, const float *scale, const float *bias, fl
         }
     }
 }
+
+#endif

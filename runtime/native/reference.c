@@ -1,5 +1,5 @@
-/* The kernels as straightforward loops: what the ISA variants are tested against. Every function says what it computes in
- * the fewest words, with libm; speed does not matter here. */
+/* The kernels as straightforward loops: what the ISA variants are tested against. Every function says what it
+ * computes in the fewest words, with libm; speed does not matter here. */
 #include <math.h>
 #include <string.h>
 
@@ -80,9 +80,7 @@ static float operation(plan_binary f, float a, float b)
     case PLAN_BINARY_pow: return powf(a, b);
     case PLAN_BINARY_min: return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
     case PLAN_BINARY_max: return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
-    case PLAN_BINARY_mod:
-        m = fmodf(a, b);
-        return m == 0 ? copysignf(0, b) : (m < 0) != (b < 0) ? m + b : m;
+    case PLAN_BINARY_mod: m = fmodf(a, b); return m == 0 ? copysignf(0, b) : (m < 0) != (b < 0) ? m + b : m;
     case PLAN_BINARY_fmod: return fmodf(a, b);
     case PLAN_BINARY_prelu: return a < 0 ? a * b : a;
     case PLAN_BINARY_equal: return a == b;

@@ -1,9 +1,11 @@
 /* softmax and log_softmax; the largest element is subtracted first. */
+#ifndef RUNTIME_NATIVE_SOFTMAX_INC_H
+#define RUNTIME_NATIVE_SOFTMAX_INC_H
 
-ACROSS(across_sum, a + b)
-ACROSS(across_product, a *b)
-ACROSS(across_max, a != a ? a : a > b ? a : b)
-ACROSS(across_min, a != a ? a : a < b ? a : b)
+#include "runtime/native/lanes.inc.h"
+#include "runtime/native/math.inc.h"
+#include "runtime/native/native.h"
+#include "runtime/native/vec.inc.h"
 
 /* What follows the sum of the exponentials. */
 static vec softmax_divisor(bool log_form, vec sum)
@@ -132,3 +134,5 @@ static void softmax(plan_softmax f, const float *x, float *y, size_t outer, size
         }
     }
 }
+
+#endif

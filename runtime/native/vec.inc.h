@@ -1,5 +1,8 @@
 /* The vector of one ISA and the few operations on it that C's operators lack. Included once by kernels.c, which Meson
  * compiles for each ISA; everything here is static, so that no code of a wider ISA leaks into a narrower one. */
+#ifndef RUNTIME_NATIVE_VEC_INC_H
+#define RUNTIME_NATIVE_VEC_INC_H
+
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,14 +56,33 @@ INLINE ivec isplat(int32_t s)
 #endif
 }
 
-INLINE vec load(const float *p) { return *(const vec_unaligned *)p; }
-INLINE void store(float *p, vec v) { *(vec_unaligned *)p = v; }
+INLINE vec load(const float *p)
+{
+    return *(const vec_unaligned *)p;
+}
+INLINE void store(float *p, vec v)
+{
+    *(vec_unaligned *)p = v;
+}
+
+/* Mask of the first `count` lanes. */
+INLINE ivec first_lanes(size_t count)
+{
+    ivec lane = {0};
+    UNROLL
+    for (int l = 0; l < LANES; l++) {
+        lane[l] = l;
+    }
+    return lane < isplat((int32_t)count);
+}
 
 /* The first `count` lanes, 0 < count < LANES; the others are 0 when loaded. Neither touches memory beyond them. */
 INLINE vec load_tail(const float *p, size_t count)
 {
 #if LANES == 16
     return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+#elif LANES == 8
+    return (vec)_mm256_maskload_ps(p, (__m256i)first_lanes(count));
 #else
     vec v = splat(0);
     memcpy(&v, p, count * sizeof(float));
@@ -72,6 +94,8 @@ INLINE void store_tail(float *p, vec v, size_t count)
 {
 #if LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)v);
+#elif LANES == 8
+    _mm256_maskstore_ps(p, (__m256i)first_lanes(count), (__m256)v);
 #else
     memcpy(p, &v, count * sizeof(float));
 #endif
@@ -113,24 +137,22 @@ INLINE vec min_second(vec a, vec b)
 }
 
 /* max and min that give NaN where either is NaN. */
-INLINE vec max_nan(vec a, vec b) { return choose(a != a, a, max_second(a, b)); }
-INLINE vec min_nan(vec a, vec b) { return choose(a != a, a, min_second(a, b)); }
-INLINE vec vec_abs(vec v) { return (vec)((ivec)v & isplat(0x7fffffff)); }
+INLINE vec max_nan(vec a, vec b)
+{
+    return choose(a != a, a, max_second(a, b));
+}
+INLINE vec min_nan(vec a, vec b)
+{
+    return choose(a != a, a, min_second(a, b));
+}
+INLINE vec vec_abs(vec v)
+{
+    return (vec)((ivec)v & isplat(0x7fffffff));
+}
 /* The magnitude of `v` with the sign of `sign`. */
 INLINE vec copy_sign(vec v, vec sign)
 {
     return (vec)(((ivec)v & isplat(0x7fffffff)) | ((ivec)sign & isplat(INT32_MIN)));
-}
-
-/* Mask of the first `count` lanes. */
-INLINE ivec first_lanes(size_t count)
-{
-    ivec lane = {0};
-    UNROLL
-    for (int l = 0; l < LANES; l++) {
-        lane[l] = l;
-    }
-    return lane < isplat((int32_t)count);
 }
 
 /* As load_tail, but for any count > 0, with the lanes beyond filled. */
@@ -149,16 +171,23 @@ INLINE void store_some(float *p, vec v, size_t count)
 }
 
 /* Across lanes, in pairs. */
-#define ACROSS(name, expression)                     \
-    static float name(vec v)                         \
-    {                                                \
-        float s[LANES];                              \
-        memcpy(s, &v, sizeof s);                     \
-        for (int half = LANES / 2; half > 0; half /= 2) { \
-            for (int l = 0; l < half; l++) {         \
-                const float a = s[l], b = s[l + half]; \
-                s[l] = (expression);                 \
-            }                                        \
-        }                                            \
-        return s[0];                                 \
+#define ACROSS(name, expression)                                                                                       \
+    static float name(vec v)                                                                                           \
+    {                                                                                                                  \
+        float s[LANES];                                                                                                \
+        memcpy(s, &v, sizeof s);                                                                                       \
+        for (int half = LANES / 2; half > 0; half /= 2) {                                                              \
+            for (int l = 0; l < half; l++) {                                                                           \
+                const float a = s[l], b = s[l + half];                                                                 \
+                s[l] = (expression);                                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        return s[0];                                                                                                   \
     }
+
+ACROSS(across_sum, a + b)
+ACROSS(across_product, a *b)
+ACROSS(across_max, a != a ? a : a > b ? a : b)
+ACROSS(across_min, a != a ? a : a < b ? a : b)
+
+#endif

@@ -148,7 +148,8 @@ static dnnl_status_t describe(dnnl_engine_t engine, const onednn_spec *s, dnnl_p
 {
     const dnnl_memory_desc_t *o = s->operand;
     switch (s->kind) {
-    case ONEDNN_MATMUL: return dnnl_matmul_primitive_desc_create(description, engine, o[0], o[1], NULL, o[2], attributes);
+    case ONEDNN_MATMUL:
+        return dnnl_matmul_primitive_desc_create(description, engine, o[0], o[1], NULL, o[2], attributes);
     case ONEDNN_SOFTMAX:
         return dnnl_softmax_forward_primitive_desc_create(description, engine, dnnl_forward_inference, s->algorithm,
                                                           o[0], o[1], s->axis, attributes);
@@ -181,7 +182,8 @@ static mtl_status realise(onednn_primitive *primitive, dnnl_primitive_desc_t des
     BASE_TRY(onednn_check(dnnl_primitive_create(&primitive->primitive, description), "creating a primitive", diag));
     /* The description's text goes with it; the primitive's own copy lives as long as the primitive. */
     const_dnnl_primitive_desc_t own = NULL;
-    BASE_TRY(onednn_check(dnnl_primitive_get_primitive_desc(primitive->primitive, &own), "asking for a description", diag));
+    BASE_TRY(
+        onednn_check(dnnl_primitive_get_primitive_desc(primitive->primitive, &own), "asking for a description", diag));
     return onednn_check(dnnl_primitive_desc_query(own, dnnl_query_impl_info_str, 0, &primitive->implementation),
                         "asking for an implementation's name", diag);
 }

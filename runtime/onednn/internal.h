@@ -20,7 +20,7 @@ typedef struct onednn_spec {
     dnnl_alg_kind_t algorithm;
     float alpha, beta;
     int axis;
-    unsigned count;                            /* operands; the last is the destination */
+    unsigned count;                              /* operands; the last is the destination */
     dnnl_memory_desc_t operand[ONEDNN_OPERANDS]; /* owned */
 } onednn_spec;
 

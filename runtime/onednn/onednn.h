@@ -6,9 +6,11 @@
  * threads. oneDNN's own threads do not appear: where it was built with OpenMP, creating and executing set the calling
  * thread's OpenMP count to 1 and restore it.
  *
- * All tensors are float32, and dense unless strides are given. "Rows" are whatever the first, variable extent counts. A
- * shape that oneDNN has no primitive for, or only its reference code (implementation names "ref..."), is MTL_UNSUPPORTED
- * from onednn_add_*: nothing is added, nothing is said to `diag`, and the caller takes its native kernel.
+ * All tensors are float32, and dense unless strides are given. "Rows" are whatever the first, variable extent counts.
+ * A shape that oneDNN has no primitive for, or only its reference code (implementation names "ref..."), is
+ * MTL_UNSUPPORTED from onednn_add_*: nothing is added, nothing is said to `diag`, and the caller takes its native
+ * kernel. So is one that would hide a NaN (min, max, relu, ...). A softmax over a row with NaN has NaN in that row, not
+ * all over it.
  */
 #ifndef RUNTIME_ONEDNN_ONEDNN_H
 #define RUNTIME_ONEDNN_ONEDNN_H
@@ -23,8 +25,9 @@ typedef struct onednn_step onednn_step; /* owned by its context */
 /* "3.2.0", of the library that is loaded, and what runs its threads ("omp", "tbb", "sequential", "threadpool"). */
 void onednn_version(int *major, int *minor, int *patch, const char **threads);
 
-/* `allocator` (copied) gives the context's and the steps' memory, except what oneDNN allocates for itself. `kernels` are
- * for what follows a product (bias, activation). Errors: MTL_OUT_OF_MEMORY, MTL_INTERNAL (oneDNN has no CPU engine). */
+/* `allocator` (copied) gives the context's and the steps' memory, except what oneDNN allocates for itself. `kernels`
+ * are for what follows a product (bias, activation). Errors: MTL_OUT_OF_MEMORY, MTL_INTERNAL (oneDNN has no CPU
+ * engine). */
 mtl_status onednn_context_create(const mtl_allocator *allocator, const native_kernels *kernels, base_diag *diag,
                                  onednn_context **context);
 void onednn_context_destroy(onednn_context *context); /* NULL is allowed; after all its sessions */
@@ -50,20 +53,21 @@ typedef struct onednn_matmul {
 mtl_status onednn_add_matmul(onednn_context *context, const onednn_matmul *shape, size_t max_rows, base_diag *diag,
                              const onednn_step **step);
 
-/* x, y (rows, n, inner), along n. In place allowed. */
+/* x, y (rows, n, inner), along n. In place allowed. Inner 1: oneDNN 3.2 has others as reference code only. */
 mtl_status onednn_add_softmax(onednn_context *context, plan_softmax f, size_t n, size_t inner, size_t max_rows,
                               base_diag *diag, const onednn_step **step);
 
-/* x (rows, n, inner), y (rows, inner). Sum, mean, max, min. */
+/* x (rows, n, inner), y (rows, inner). Sum, mean; inner 1 (oneDNN 3.2 has others as reference code only). */
 mtl_status onednn_add_reduce(onednn_context *context, plan_reduce f, size_t n, size_t inner, size_t max_rows,
                              base_diag *diag, const onednn_step **step);
 
-/* x, y (rows, n). In place allowed. MTL_UNSUPPORTED for functions that oneDNN lacks or defines otherwise. */
+/* x, y (rows, n). In place allowed. MTL_UNSUPPORTED for functions that oneDNN lacks, or whose NaN
+ * it loses (relu, exp, clip, hard_sigmoid). mish, swish, hard_swish, gelu give NaN for -infinity, where ours give 0. */
 mtl_status onednn_add_unary(onednn_context *context, plan_unary f, float a, float b, size_t n, size_t max_rows,
                             base_diag *diag, const onednn_step **step);
 
 /* y (rows, n); each operand is (rows, n), (rows, 1), (1, n) or (1, 1). In place allowed for (rows, n). add, sub, mul,
- * div, min, max. */
+ * div; sub and div where a is (rows, n). */
 typedef struct onednn_binary {
     size_t n;
     bool a_per_row, a_full, b_per_row, b_full; /* full: n wide, else 1 */

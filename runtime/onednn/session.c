@@ -23,8 +23,9 @@ static mtl_status create_memories(onednn_session *session, void *scratch, base_d
     for (const onednn_primitive *p = context->primitives; p != NULL; p = p->next) {
         memories *m = &session->memories[p->index];
         for (unsigned i = 0; i < p->spec.count; i++) {
-            BASE_TRY(onednn_check(dnnl_memory_create(&m->operand[i], p->spec.operand[i], context->engine,
-                                                     DNNL_MEMORY_NONE), "creating a memory object", diag));
+            BASE_TRY(
+                onednn_check(dnnl_memory_create(&m->operand[i], p->spec.operand[i], context->engine, DNNL_MEMORY_NONE),
+                             "creating a memory object", diag));
         }
         if (p->scratch != NULL) {
             BASE_TRY(onednn_check(dnnl_memory_create(&m->scratch, p->scratch, context->engine, scratch),
@@ -169,9 +170,12 @@ mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, c
             if (call->bias != NULL) {
                 kernels->binary(PLAN_BINARY_add, row, 1, call->bias + g * step->bias_group, 1, row, step->n);
             }
-            if (call->act != PLAN_UNARY_none) {
+            if (call->act != PLAN_UNARY_none && step->row[2] != step->n) {
                 kernels->unary(call->act, call->a, call->b, row, row, step->n);
             }
+        }
+        if (call->act != PLAN_UNARY_none && step->row[2] == step->n) {
+            kernels->unary(call->act, call->a, call->b, y, y, call->rows * step->n);
         }
     }
     return MTL_OK;

@@ -72,17 +72,32 @@ static mtl_status add_single(onednn_context *context, const row_recipe *recipe, 
     return keep(context, built, diag, step);
 }
 
+/* All panels as one matrix in the layout of oneDNN's own kernels: blocks of 16 columns outside, k in blocks of 16
+ * inside are our panels when k is a multiple of 16. */
+static mtl_status blocked_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
+{
+    const onednn_linear *l = recipe->shape;
+    BASE_TRY(operand(spec, 2, (const size_t[]){rows, l->k}, (const size_t[]){l->x_stride, 1}, diag));
+    dnnl_memory_desc_t weights = NULL;
+    const dnnl_dims_t dims = {(dnnl_dim_t)l->k, (dnnl_dim_t)l->n};
+    const dnnl_status_t status = dnnl_memory_desc_create_with_tag(&weights, 2, dims, dnnl_f32, dnnl_BA16a16b);
+    spec->operand[spec->count++] = status == dnnl_success ? weights : NULL;
+    BASE_TRY(onednn_check(status, "describing an operand", diag));
+    return operand(spec, 2, (const size_t[]){rows, l->n}, (const size_t[]){l->y_stride, 1}, diag);
+}
+
 /* The panels as a batch that x is broadcast to: src (1, rows, k), weights (panels, k, 16), dst (panels, rows, 16) with
  * panels 16 apart. */
 static mtl_status panels_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
 {
     const onednn_linear *l = recipe->shape;
     const size_t columns = recipe->columns;
-    BASE_TRY(operand(spec, 3, (const size_t[]){1, rows, l->k}, (const size_t[]){rows * l->x_stride, l->x_stride, 1}, diag));
+    BASE_TRY(
+        operand(spec, 3, (const size_t[]){1, rows, l->k}, (const size_t[]){rows * l->x_stride, l->x_stride, 1}, diag));
     BASE_TRY(operand(spec, 3, (const size_t[]){recipe->panels, l->k, columns},
                      (const size_t[]){l->k * PLAN_PANEL, PLAN_PANEL, 1}, diag));
-    return operand(spec, 3, (const size_t[]){recipe->panels, rows, columns}, (const size_t[]){PLAN_PANEL, l->y_stride, 1},
-                   diag);
+    return operand(spec, 3, (const size_t[]){recipe->panels, rows, columns},
+                   (const size_t[]){PLAN_PANEL, l->y_stride, 1}, diag);
 }
 
 /* One panel, or the first columns of it: src (rows, k), weights (k, columns), dst (rows, columns). */
@@ -94,8 +109,21 @@ static mtl_status panel_operands(const row_recipe *recipe, size_t rows, onednn_s
     return operand(spec, 2, (const size_t[]){rows, recipe->columns}, (const size_t[]){l->y_stride, 1}, diag);
 }
 
+static mtl_status add_blocked(onednn_context *context, row_recipe *recipe, base_diag *diag, onednn_step *step)
+{
+    const onednn_linear *l = recipe->shape;
+    if (l->k % PLAN_PANEL != 0) {
+        return MTL_UNSUPPORTED;
+    }
+    recipe->operands = blocked_operands;
+    step->part_count = 1;
+    step->part[0] = (onednn_part){.repeat = 1};
+    return add_part(context, recipe, diag, step, &step->part[0]);
+}
+
 /* Whole panels as one batch; where oneDNN has that only as reference code, panel by panel. */
-static mtl_status add_panels(onednn_context *context, row_recipe *recipe, size_t panels, base_diag *diag, onednn_step *step)
+static mtl_status add_panels(onednn_context *context, row_recipe *recipe, size_t panels, base_diag *diag,
+                             onednn_step *step)
 {
     const onednn_linear *l = recipe->shape;
     onednn_part *part = &step->part[step->part_count++];
@@ -128,6 +156,11 @@ mtl_status onednn_add_linear(onednn_context *context, const onednn_linear *shape
         .bias_group = native_padded(shape->n),
     };
     row_recipe recipe = {.base = {.kind = ONEDNN_MATMUL}, .rows_most = max_rows, .shape = shape};
+    const mtl_status status = add_blocked(context, &recipe, diag, &built);
+    if (status != MTL_UNSUPPORTED) {
+        return status == MTL_OK ? keep(context, &built, diag, step) : status;
+    }
+    built.part_count = 0;
     if (panels > 0) {
         BASE_TRY(add_panels(context, &recipe, panels, diag, &built));
     }
@@ -167,8 +200,9 @@ mtl_status onednn_add_matmul(onednn_context *context, const onednn_matmul *shape
 
 static mtl_status same_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
 {
+    const int rank = recipe->inner == 1 ? 2 : 3;
     for (int i = 0; i < 2; i++) {
-        BASE_TRY(operand(spec, 3, (const size_t[]){rows, recipe->n, recipe->inner}, NULL, diag));
+        BASE_TRY(operand(spec, rank, (const size_t[]){rows, recipe->n, recipe->inner}, NULL, diag));
     }
     return MTL_OK;
 }
@@ -194,8 +228,9 @@ mtl_status onednn_add_softmax(onednn_context *context, plan_softmax f, size_t n,
 
 static mtl_status reduce_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
 {
-    BASE_TRY(operand(spec, 3, (const size_t[]){rows, recipe->n, recipe->inner}, NULL, diag));
-    return operand(spec, 3, (const size_t[]){rows, 1, recipe->inner}, NULL, diag);
+    const int rank = recipe->inner == 1 ? 2 : 3; /* a last extent of 1 would take oneDNN to its reference code */
+    BASE_TRY(operand(spec, rank, (const size_t[]){rows, recipe->n, recipe->inner}, NULL, diag));
+    return operand(spec, rank, (const size_t[]){rows, 1, recipe->inner}, NULL, diag);
 }
 
 mtl_status onednn_add_reduce(onednn_context *context, plan_reduce f, size_t n, size_t inner, size_t max_rows,
@@ -205,9 +240,7 @@ mtl_status onednn_add_reduce(onednn_context *context, plan_reduce f, size_t n, s
     switch (f) {
     case PLAN_REDUCE_sum: algorithm = dnnl_reduction_sum; break;
     case PLAN_REDUCE_mean: algorithm = dnnl_reduction_mean; break;
-    case PLAN_REDUCE_max: algorithm = dnnl_reduction_max; break;
-    case PLAN_REDUCE_min: algorithm = dnnl_reduction_min; break;
-    default: return MTL_UNSUPPORTED;
+    default: return MTL_UNSUPPORTED; /* its max and min lose NaN */
     }
     if (n < 2 || inner == 0) {
         return MTL_UNSUPPORTED; /* nothing to reduce is an error for oneDNN */
@@ -223,27 +256,25 @@ mtl_status onednn_add_reduce(onednn_context *context, plan_reduce f, size_t n, s
     return add_single(context, &recipe, &built, diag, step);
 }
 
-/* False: oneDNN has no such function. */
+/* False: oneDNN has no such function, or one that loses NaN (relu, exp, hard_sigmoid, clip). */
 static bool eltwise(plan_unary f, float a, float b, onednn_spec *spec)
 {
     static const struct {
         plan_unary f;
         dnnl_alg_kind_t algorithm;
     } functions[] = {
-        {PLAN_UNARY_relu, dnnl_eltwise_relu},         {PLAN_UNARY_leaky_relu, dnnl_eltwise_relu},
-        {PLAN_UNARY_sigmoid, dnnl_eltwise_logistic},  {PLAN_UNARY_tanh, dnnl_eltwise_tanh},
-        {PLAN_UNARY_exp, dnnl_eltwise_exp},           {PLAN_UNARY_log, dnnl_eltwise_log},
-        {PLAN_UNARY_sqrt, dnnl_eltwise_sqrt},         {PLAN_UNARY_abs, dnnl_eltwise_abs},
-        {PLAN_UNARY_round, dnnl_eltwise_round},       {PLAN_UNARY_elu, dnnl_eltwise_elu},
-        {PLAN_UNARY_swish, dnnl_eltwise_swish},       {PLAN_UNARY_mish, dnnl_eltwise_mish},
-        {PLAN_UNARY_clip, dnnl_eltwise_clip},         {PLAN_UNARY_hard_sigmoid, dnnl_eltwise_hardsigmoid},
-        {PLAN_UNARY_hard_swish, dnnl_eltwise_hardswish}, {PLAN_UNARY_softplus, dnnl_eltwise_soft_relu},
+        {PLAN_UNARY_leaky_relu, dnnl_eltwise_relu},    {PLAN_UNARY_sigmoid, dnnl_eltwise_logistic},
+        {PLAN_UNARY_tanh, dnnl_eltwise_tanh},          {PLAN_UNARY_log, dnnl_eltwise_log},
+        {PLAN_UNARY_sqrt, dnnl_eltwise_sqrt},          {PLAN_UNARY_abs, dnnl_eltwise_abs},
+        {PLAN_UNARY_round, dnnl_eltwise_round},        {PLAN_UNARY_elu, dnnl_eltwise_elu},
+        {PLAN_UNARY_swish, dnnl_eltwise_swish},        {PLAN_UNARY_mish, dnnl_eltwise_mish},
+        {PLAN_UNARY_softplus, dnnl_eltwise_soft_relu}, {PLAN_UNARY_hard_swish, dnnl_eltwise_hardswish},
         {PLAN_UNARY_gelu, dnnl_eltwise_gelu_erf},
     };
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        if (functions[i].f == f) {
+        if (functions[i].f == f && (f != PLAN_UNARY_leaky_relu || a != 0)) {
             spec->algorithm = f == PLAN_UNARY_gelu && a != 0 ? dnnl_eltwise_gelu_tanh : functions[i].algorithm;
-            spec->alpha = f == PLAN_UNARY_relu || f == PLAN_UNARY_gelu ? 0 : a;
+            spec->alpha = f == PLAN_UNARY_gelu ? 0 : a;
             spec->beta = b;
             if (f == PLAN_UNARY_softplus) {
                 spec->alpha = 1;
@@ -280,16 +311,13 @@ static mtl_status binary_operands(const row_recipe *recipe, size_t rows, onednn_
 mtl_status onednn_add_binary(onednn_context *context, plan_binary f, const onednn_binary *shape, size_t max_rows,
                              base_diag *diag, const onednn_step **step)
 {
-    row_recipe recipe = {
-        .base = {.kind = ONEDNN_BINARY}, .rows_most = max_rows, .operands = binary_operands};
+    row_recipe recipe = {.base = {.kind = ONEDNN_BINARY}, .rows_most = max_rows, .operands = binary_operands};
     switch (f) {
     case PLAN_BINARY_add: recipe.base.algorithm = dnnl_binary_add; break;
     case PLAN_BINARY_sub: recipe.base.algorithm = dnnl_binary_sub; break;
     case PLAN_BINARY_mul: recipe.base.algorithm = dnnl_binary_mul; break;
     case PLAN_BINARY_div: recipe.base.algorithm = dnnl_binary_div; break;
-    case PLAN_BINARY_min: recipe.base.algorithm = dnnl_binary_min; break;
-    case PLAN_BINARY_max: recipe.base.algorithm = dnnl_binary_max; break;
-    default: return MTL_UNSUPPORTED;
+    default: return MTL_UNSUPPORTED; /* its min and max lose NaN */
     }
     /* oneDNN broadcasts the second operand only. */
     const bool a_whole = shape->a_per_row && (shape->a_full || shape->n == 1);

@@ -126,7 +126,10 @@ static int run(const arguments *a, base_arena *arena)
     }
     for (uint32_t i = 0; a->sources && i < model.graph->source_count; i++) {
         const ir_source *source = &model.graph->sources[i];
-        printf("source %s %s %s\n", source->name, source->op, source->fate != NULL ? source->fate : "-");
+        printf("source %s %s %s\n", source->name, source->op,
+               source->fate != NULL   ? source->fate
+               : source->note != NULL ? source->note
+                                      : "-");
     }
     onnx_close(&model);
     return status;

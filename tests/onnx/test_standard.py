@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 # Operand names of the standard that hold shapes, axes and the like.
 KNOWN = {"axes", "axis", "shape", "repeats", "starts", "ends", "steps", "split", "start", "limit", "delta", "t", "r",
-         "training_mode", "cond", "new_shape"}  # fmt: skip
+         "training_mode", "cond", "new_shape", "like"}  # fmt: skip
 
 # Cases that are refused, by words of their names, and what the error says.
 REFUSED = {

@@ -1,5 +1,5 @@
-/* One operation of a plan against plain loops in double: rows 1 to 100, several heights of the tile, both providers, every
- * ISA of this CPU; and the same bits for a row wherever it stands. For test_runtime_ops.c. */
+/* One operation of a plan against plain loops in double: rows 1 to 100, several heights of the tile, both providers,
+ * every ISA of this CPU; and the same bits for a row wherever it stands. For test_runtime_ops.c. */
 #ifndef TESTS_RUNTIME_CASES_H
 #define TESTS_RUNTIME_CASES_H
 
@@ -226,7 +226,7 @@ static void reference_linear(const op_case *c, int64_t rows, void *const *in, do
                 sum += (double)x[block * (size_t)k + (size_t)i] *
                        (double)w[(group * (size_t)k + (size_t)i) * (size_t)n + (size_t)j];
             }
-            out[block * (size_t)n + (size_t)j] = c->function == PLAN_UNARY_relu ? fmax(sum, 0)
+            out[block * (size_t)n + (size_t)j] = c->function == PLAN_UNARY_relu      ? fmax(sum, 0)
                                                  : c->function == PLAN_UNARY_sigmoid ? 1 / (1 + exp(-sum))
                                                                                      : sum;
         }
@@ -392,8 +392,8 @@ static void reference_reduce(const op_case *c, int64_t rows, void *const *in, do
         double value = number_at(c->in[0].dtype, in[0], start);
         for (size_t j = 1; j < p[1]; j++) {
             double next = number_at(c->in[0].dtype, in[0], start + j * p[2]);
-            value = c->function == PLAN_REDUCE_max ? fmax(value, next)
-                    : c->function == PLAN_REDUCE_min ? fmin(value, next)
+            value = c->function == PLAN_REDUCE_max    ? fmax(value, next)
+                    : c->function == PLAN_REDUCE_min  ? fmin(value, next)
                     : c->function == PLAN_REDUCE_prod ? value * next
                                                       : value + next;
         }

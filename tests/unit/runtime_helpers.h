@@ -95,9 +95,8 @@ static inline uint32_t maker_row(maker *m, mtl_dtype dtype, const int64_t *shape
 {
     uint64_t offset = m->meta.row_bytes;
     m->meta.row_bytes += (bytes_once(dtype, shape, rank, 1) + 3) / 4 * 4;
-    return maker_tensor(m, "value",
-                        (plan_tensor){.dtype = (uint8_t)dtype, .storage = PLAN_STORAGE_ROW, .offset = offset}, shape,
-                        rank);
+    return maker_tensor(
+        m, "value", (plan_tensor){.dtype = (uint8_t)dtype, .storage = PLAN_STORAGE_ROW, .offset = offset}, shape, rank);
 }
 
 static inline uint32_t maker_request(maker *m, mtl_dtype dtype, const int64_t *shape, int rank)
@@ -140,8 +139,7 @@ static inline uint32_t maker_bias(maker *m, int64_t g, int64_t n, const float *b
 static inline void maker_step(maker *m, plan_op op, unsigned function, const uint32_t *inputs, size_t input_count,
                               uint32_t output, const int64_t *attrs, size_t attr_count)
 {
-    require(plan_add_step(m->builder, op, function, inputs, input_count, output, attrs, attr_count, "node"),
-            &m->error);
+    require(plan_add_step(m->builder, op, function, inputs, input_count, output, attrs, attr_count, "node"), &m->error);
 }
 
 static inline void maker_finish(maker *m, const void **data, size_t *size)

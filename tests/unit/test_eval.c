@@ -65,7 +65,8 @@ static void test_case(void **state)
     char text[TEXT_SIZE];
     lab t;
     snprintf(text, sizeof text,
-             "graph \"g\" (B) {\n%sconst %%want : %s\noutput \"y\" = %%y\noutput \"want\" = %%want\n}\n", c->text, c->want);
+             "graph \"g\" (B) {\n%sconst %%want : %s\noutput \"y\" = %%y\noutput \"want\" = %%want\n}\n", c->text,
+             c->want);
     lab_open(&t, text);
     if (ir_eval(t.graph, NULL, &t.arena, &t.diag, t.outputs) != MTL_OK) {
         fail_msg("%s", t.error.message);
@@ -93,7 +94,8 @@ static void test_errors(void **state)
     (void)state;
     expect_error("const %a : i32[2] = [1, 2]\nconst %b : i32[2] = [1, 0]\n%y : i32[2] = div %a, %b\n",
                  "node 'y' (div): division of 2 by zero");
-    expect_error("const %a : i32 = 1\nconst %b : i32 = 0\n%y : i32 = mod %a, %b {fmod=0}\n", "node 'y' (mod): division");
+    expect_error("const %a : i32 = 1\nconst %b : i32 = 0\n%y : i32 = mod %a, %b {fmod=0}\n",
+                 "node 'y' (mod): division");
     expect_error("const %a : i64 = 0\nconst %b : i64 = -1\n%y : i64 = pow %a, %b\n", "node 'y' (pow)");
     expect_error("const %a : f32[2] = [1, 2]\nconst %b : i64[1, 1] = [-3]\n"
                  "%y : f32[1, 1] = gather %a, %b {axis=0}\n",

@@ -83,8 +83,8 @@ static bool close_to(float got, float want, float tolerance)
 static const native_kernels *kernels_of_machine[3];
 static size_t kernel_count;
 
-#define FOR_EACH_ISA(k) \
-    for (const native_kernels *const *k##_at = kernels_of_machine, *k; \
+#define FOR_EACH_ISA(k)                                                                                                \
+    for (const native_kernels *const *k##_at = kernels_of_machine, *k;                                                 \
          k##_at < kernels_of_machine + kernel_count && (k = *k##_at, true); k##_at++)
 
 static void test_select(void **unused)
@@ -166,9 +166,8 @@ static void check_layer(const native_kernels *k, layer *l)
 static void test_linear(void **unused)
 {
     (void)unused;
-    static const plan_unary acts[] = {PLAN_UNARY_none,    PLAN_UNARY_relu, PLAN_UNARY_sigmoid,
-                                      PLAN_UNARY_gelu,    PLAN_UNARY_tanh, PLAN_UNARY_leaky_relu,
-                                      PLAN_UNARY_softplus};
+    static const plan_unary acts[] = {PLAN_UNARY_none, PLAN_UNARY_relu,       PLAN_UNARY_sigmoid, PLAN_UNARY_gelu,
+                                      PLAN_UNARY_tanh, PLAN_UNARY_leaky_relu, PLAN_UNARY_softplus};
     FOR_EACH_ISA(k)
     {
         for (int i = 0; i < 400; i++) {
@@ -234,9 +233,18 @@ static void test_linear_grouped(void **unused)
         native_linear_grouped(k, &call, GROUPS, K, N);
         for (size_t g = 0; g < GROUPS; g++) {
             float want[ROWS * N];
-            const native_linear one = {
-                x + g * K, GROUPS * K, w + g * native_panels(K, N), bias + g * native_padded(N), want, N, ROWS, K, N,
-                PLAN_UNARY_none, 0, 0};
+            const native_linear one = {x + g * K,
+                                       GROUPS * K,
+                                       w + g * native_panels(K, N),
+                                       bias + g * native_padded(N),
+                                       want,
+                                       N,
+                                       ROWS,
+                                       K,
+                                       N,
+                                       PLAN_UNARY_none,
+                                       0,
+                                       0};
             k->linear(&one);
             for (size_t r = 0; r < ROWS; r++) {
                 assert_memory_equal(y + (r * GROUPS + g) * N, want + r * N, N * sizeof(float));
@@ -252,8 +260,8 @@ static void test_linear_grouped(void **unused)
 
 /* --- element-wise --- */
 
-static const float extremes[] = {0.0f,   -0.0f,  1,     -1,    0.5f,   -0.5f,  1.5f,      2.5f,       50,        -50,
-                                 87,     -87,    88.7f, -88.7f, 89,    -89,    100,       -100,       -104,      1e-30f,
+static const float extremes[] = {0.0f,    -0.0f,  1,     -1,     0.5f,  -0.5f,  1.5f,     2.5f,      50,   -50,
+                                 87,      -87,    88.7f, -88.7f, 89,    -89,    100,      -100,      -104, 1e-30f,
                                  -1e-30f, 1e-42f, 3e38f, -3e38f, 1e10f, -1e10f, INFINITY, -INFINITY, NAN};
 enum { EXTREMES = sizeof extremes / sizeof extremes[0] };
 
@@ -261,16 +269,35 @@ static const struct {
     plan_unary f;
     float a, b;
 } unary_cases[] = {
-    {PLAN_UNARY_relu, 0, 0},          {PLAN_UNARY_sigmoid, 0, 0},          {PLAN_UNARY_tanh, 0, 0},
-    {PLAN_UNARY_exp, 0, 0},           {PLAN_UNARY_log, 0, 0},              {PLAN_UNARY_sqrt, 0, 0},
-    {PLAN_UNARY_reciprocal, 0, 0},    {PLAN_UNARY_erf, 0, 0},              {PLAN_UNARY_neg, 0, 0},
-    {PLAN_UNARY_abs, 0, 0},           {PLAN_UNARY_sign, 0, 0},             {PLAN_UNARY_floor, 0, 0},
-    {PLAN_UNARY_ceil, 0, 0},          {PLAN_UNARY_round, 0, 0},            {PLAN_UNARY_softplus, 0, 0},
-    {PLAN_UNARY_softsign, 0, 0},      {PLAN_UNARY_mish, 0, 0},             {PLAN_UNARY_elu, 1.5f, 0},
-    {PLAN_UNARY_celu, 0.7f, 0},       {PLAN_UNARY_selu, 1.6732632f, 1.0507009f}, {PLAN_UNARY_leaky_relu, 0.01f, 0},
-    {PLAN_UNARY_thresholded_relu, 1, 0}, {PLAN_UNARY_hard_sigmoid, 0.2f, 0.5f}, {PLAN_UNARY_hard_swish, 0, 0},
-    {PLAN_UNARY_swish, 1, 0},         {PLAN_UNARY_swish, 1.702f, 0},       {PLAN_UNARY_gelu, 0, 0},
-    {PLAN_UNARY_gelu, 1, 0},          {PLAN_UNARY_clip, -0.5f, 6},
+    {PLAN_UNARY_relu, 0, 0},
+    {PLAN_UNARY_sigmoid, 0, 0},
+    {PLAN_UNARY_tanh, 0, 0},
+    {PLAN_UNARY_exp, 0, 0},
+    {PLAN_UNARY_log, 0, 0},
+    {PLAN_UNARY_sqrt, 0, 0},
+    {PLAN_UNARY_reciprocal, 0, 0},
+    {PLAN_UNARY_erf, 0, 0},
+    {PLAN_UNARY_neg, 0, 0},
+    {PLAN_UNARY_abs, 0, 0},
+    {PLAN_UNARY_sign, 0, 0},
+    {PLAN_UNARY_floor, 0, 0},
+    {PLAN_UNARY_ceil, 0, 0},
+    {PLAN_UNARY_round, 0, 0},
+    {PLAN_UNARY_softplus, 0, 0},
+    {PLAN_UNARY_softsign, 0, 0},
+    {PLAN_UNARY_mish, 0, 0},
+    {PLAN_UNARY_elu, 1.5f, 0},
+    {PLAN_UNARY_celu, 0.7f, 0},
+    {PLAN_UNARY_selu, 1.6732632f, 1.0507009f},
+    {PLAN_UNARY_leaky_relu, 0.01f, 0},
+    {PLAN_UNARY_thresholded_relu, 1, 0},
+    {PLAN_UNARY_hard_sigmoid, 0.2f, 0.5f},
+    {PLAN_UNARY_hard_swish, 0, 0},
+    {PLAN_UNARY_swish, 1, 0},
+    {PLAN_UNARY_swish, 1.702f, 0},
+    {PLAN_UNARY_gelu, 0, 0},
+    {PLAN_UNARY_gelu, 1, 0},
+    {PLAN_UNARY_clip, -0.5f, 6},
 };
 
 static void test_unary(void **unused)
@@ -453,8 +480,8 @@ static void check_reduce(const native_kernels *k, plan_reduce f, size_t outer, s
     const bool exactly = f == PLAN_REDUCE_max || f == PLAN_REDUCE_min;
     for (size_t i = 0; i < outer * inner && (exactly || !wild); i++) {
         if (!close_to(y[i], want[i], exactly ? 0 : 1e-5f * (1 + fabsf(want[i])))) {
-            fail_msg("%s reduce %d (%zu, %zu, %zu): element %zu: got %.9g, want %.9g", k->name, (int)f, outer, n,
-                     inner, i, (double)y[i], (double)want[i]);
+            fail_msg("%s reduce %d (%zu, %zu, %zu): element %zu: got %.9g, want %.9g", k->name, (int)f, outer, n, inner,
+                     i, (double)y[i], (double)want[i]);
         }
     }
     check_sentinels(y + outer * inner, SENTINELS);
@@ -611,10 +638,10 @@ int main(void)
         }
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_select),     cmocka_unit_test(test_linear),     cmocka_unit_test(test_linear_bits),
-        cmocka_unit_test(test_linear_grouped), cmocka_unit_test(test_unary),  cmocka_unit_test(test_unary_ulps),
-        cmocka_unit_test(test_binary),     cmocka_unit_test(test_softmax),    cmocka_unit_test(test_reduce),
-        cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_matmul),     cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_select),         cmocka_unit_test(test_linear),  cmocka_unit_test(test_linear_bits),
+        cmocka_unit_test(test_linear_grouped), cmocka_unit_test(test_unary),   cmocka_unit_test(test_unary_ulps),
+        cmocka_unit_test(test_binary),         cmocka_unit_test(test_softmax), cmocka_unit_test(test_reduce),
+        cmocka_unit_test(test_layer_norm),     cmocka_unit_test(test_matmul),  cmocka_unit_test(test_integers),
         cmocka_unit_test(test_moves),
     };
     return cmocka_run_group_tests_name("native", tests, NULL, NULL);

@@ -124,9 +124,8 @@ static void test_linear(void **unused)
 {
     (void)unused;
     for (int i = 0; i < 60; i++) {
-        check_linear(random_below(70), 1 + random_below(64), i % 3 == 0 ? 1 + random_below(4) : 1,
-                     1 + random_below(90), 1 + random_below(100), i % 2 == 0 ? PLAN_UNARY_relu : PLAN_UNARY_none,
-                     i % 4 != 0);
+        check_linear(random_below(70), 1 + random_below(64), i % 3 == 0 ? 1 + random_below(4) : 1, 1 + random_below(90),
+                     1 + random_below(100), i % 2 == 0 ? PLAN_UNARY_relu : PLAN_UNARY_none, i % 4 != 0);
     }
     check_linear(100, 64, 1, 512, 2048, PLAN_UNARY_sigmoid, true);
     check_linear(64, 64, 1, 512, 1, PLAN_UNARY_sigmoid, true);
@@ -322,8 +321,8 @@ static void test_no_threads(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),  cmocka_unit_test(test_matmul), cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_reduce),  cmocka_unit_test(test_unary),  cmocka_unit_test(test_binary),
+        cmocka_unit_test(test_linear),  cmocka_unit_test(test_matmul),     cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_reduce),  cmocka_unit_test(test_unary),      cmocka_unit_test(test_binary),
         cmocka_unit_test(test_sharing), cmocka_unit_test(test_no_threads),
     };
     return cmocka_run_group_tests_name("onednn", tests, NULL, NULL);

@@ -74,8 +74,9 @@ static ir_value try_node(lab *t, ir_op op, const ir_value *inputs, size_t input_
     assert_int_equal(ir_add_source(t->graph, "n", ir_op_table(op)->name, &t->diag, &source), MTL_OK);
     t->graph->current_source = source;
     mtl_status status =
-        type != NULL ? ir_insert_typed(t->graph, 0, op, NULL, inputs, input_count, attrs, attr_count, type, &t->diag, &value)
-                     : ir_insert(t->graph, 0, op, NULL, inputs, input_count, attrs, attr_count, &t->diag, &value);
+        type != NULL
+            ? ir_insert_typed(t->graph, 0, op, NULL, inputs, input_count, attrs, attr_count, type, &t->diag, &value)
+            : ir_insert(t->graph, 0, op, NULL, inputs, input_count, attrs, attr_count, &t->diag, &value);
     t->graph->current_source = UINT32_MAX;
     if (status != MTL_OK) {
         t->graph->sources[source].fate = "was refused";
@@ -213,10 +214,12 @@ static void add_random_node(lab *t)
     }
     case 8: try_node(t, binary[draw(t, 3)], (ir_value[]){x, y}, 2, NULL, 0, NULL); break;
     case 9: add_norm(t, x); break;
-    case 10: try_node(t, IR_OP_concat, (ir_value[]){x, y}, 1 + draw(t, 2), &(ir_attr)IR_INT(axis, axis), 1, NULL); break;
+    case 10:
+        try_node(t, IR_OP_concat, (ir_value[]){x, y}, 1 + draw(t, 2), &(ir_attr)IR_INT(axis, axis), 1, NULL);
+        break;
     default:
-        try_node(t, IR_OP_reduce_max, &x, 1,
-                 (ir_attr[]){IR_INTS(axes, &axis, rank > 0), IR_INT(keepdims, draw(t, 2))}, 2, NULL);
+        try_node(t, IR_OP_reduce_max, &x, 1, (ir_attr[]){IR_INTS(axes, &axis, rank > 0), IR_INT(keepdims, draw(t, 2))},
+                 2, NULL);
     }
 }
 

@@ -329,6 +329,35 @@ static void each_op_takes_what_its_rule_says(void **state)
     assert_int_equal(wrong, 0);
 }
 
+static void expect_row(const char *manual, int number, const char *name)
+{
+    char row[96];
+    snprintf(row, sizeof row, "\n| %d | `%s` |", number, name);
+    if (strstr(manual, row) == NULL) {
+        fail_msg("docs/plan-format.md has no row '| %d | `%s` |'", number, name);
+    }
+}
+
+/* The tests run in the root of the sources. */
+static void the_manual_lists_every_op_and_function(void **state)
+{
+    (void)state;
+    FILE *file = fopen("docs/plan-format.md", "rb");
+    if (file == NULL) {
+        skip();
+    }
+    char *manual = calloc(1, 1 << 17);
+    assert_true(fread(manual, 1, (1 << 17) - 1, file) > 0);
+    fclose(file);
+#define PLAN_OP(number, name, ...) expect_row(manual, number, #name);
+#define PLAN_UNARY(number, name, ...) expect_row(manual, number, #name);
+#define PLAN_BINARY(number, name, ...) expect_row(manual, number, #name);
+#define PLAN_REDUCE(number, name) expect_row(manual, number, #name);
+#define PLAN_SOFTMAX(number, name) expect_row(manual, number, #name);
+#include "plan/ops.def"
+    free(manual);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +369,7 @@ int main(void)
         cmocka_unit_test(costs_follow_the_shapes),
         cmocka_unit_test(names_have_bounds),
         cmocka_unit_test(each_op_takes_what_its_rule_says),
+        cmocka_unit_test(the_manual_lists_every_op_and_function),
     };
     return cmocka_run_group_tests_name("plan_build", tests, NULL, NULL);
 }

@@ -17,7 +17,11 @@ static operand constant(mtl_dtype dtype, int rank, const int64_t *shape)
     return o;
 }
 
-#define SHAPE(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+#define SHAPE(...)                                                                                                     \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[])                                             \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
 
 static void test_linear(void **state)
 {
@@ -27,8 +31,12 @@ static void test_linear(void **state)
     for (int i = 0; i < 36; i++) {
         int64_t g = i % 3 == 0 ? 1 : 1 + random_below(&seed, 5);
         int64_t k = 1 + random_below(&seed, 70), n = 1 + random_below(&seed, 70);
-        op_case c = {.op = PLAN_OP_linear, .function = acts[i % 3], .attr_count = 2, .input_count = 2 + i / 3 % 2,
-                     .reference = reference_linear, .tolerance = 1e-5};
+        op_case c = {.op = PLAN_OP_linear,
+                     .function = acts[i % 3],
+                     .attr_count = 2,
+                     .input_count = 2 + i / 3 % 2,
+                     .reference = reference_linear,
+                     .tolerance = 1e-5};
         c.in[1] = constant(MTL_F32, SHAPE(g, k, n));
         c.in[2] = constant(MTL_F32, SHAPE(g, n));
         int64_t middle = 1 + i % 4;
@@ -90,15 +98,25 @@ static void test_unary(void **state)
     (void)state;
     uint64_t seed = 3;
     static const double parameters[][2] = {
-        [PLAN_UNARY_elu] = {0.7}, [PLAN_UNARY_celu] = {1.3}, [PLAN_UNARY_selu] = {1.67, 1.05},
-        [PLAN_UNARY_leaky_relu] = {0.01}, [PLAN_UNARY_thresholded_relu] = {0.5},
-        [PLAN_UNARY_hard_sigmoid] = {0.2, 0.5}, [PLAN_UNARY_swish] = {1.5}, [PLAN_UNARY_gelu] = {1},
-        [PLAN_UNARY_clip] = {-0.5, 1.25}, [PLAN_UNARY_isinf] = {0},
+        [PLAN_UNARY_elu] = {0.7},
+        [PLAN_UNARY_celu] = {1.3},
+        [PLAN_UNARY_selu] = {1.67, 1.05},
+        [PLAN_UNARY_leaky_relu] = {0.01},
+        [PLAN_UNARY_thresholded_relu] = {0.5},
+        [PLAN_UNARY_hard_sigmoid] = {0.2, 0.5},
+        [PLAN_UNARY_swish] = {1.5},
+        [PLAN_UNARY_gelu] = {1},
+        [PLAN_UNARY_clip] = {-0.5, 1.25},
+        [PLAN_UNARY_isinf] = {0},
     };
     for (unsigned f = PLAN_UNARY_relu; f <= PLAN_UNARY_isinf; f++) {
         int64_t n = 1 + random_below(&seed, 50);
-        op_case c = {.op = PLAN_OP_unary, .function = f, .attr_count = 2, .input_count = 1,
-                     .reference = reference_unary, .tolerance = 1e-5,
+        op_case c = {.op = PLAN_OP_unary,
+                     .function = f,
+                     .attr_count = 2,
+                     .input_count = 1,
+                     .reference = reference_unary,
+                     .tolerance = 1e-5,
                      .positive = f == PLAN_UNARY_log || f == PLAN_UNARY_sqrt || f == PLAN_UNARY_reciprocal};
         for (int i = 0; i < 2; i++) {
             c.attrs[i] = parameters[f][i] == 0 ? 0 : plan_float_attr(parameters[f][i]);
@@ -147,9 +165,13 @@ static void test_binary(void **state)
     for (unsigned f = PLAN_BINARY_add; f <= PLAN_BINARY_xor; f++) {
         for (int way = 0; way < 7; way++) {
             mtl_dtype dtype = f >= PLAN_BINARY_and ? MTL_BOOL : dtypes[way % 3];
-            op_case c = {.op = PLAN_OP_binary, .function = f, .input_count = 2, .reference = reference_binary,
-                         .tolerance = 1e-5, .positive = f == PLAN_BINARY_pow || f == PLAN_BINARY_div ||
-                                                        f == PLAN_BINARY_mod || f == PLAN_BINARY_fmod};
+            op_case c = {.op = PLAN_OP_binary,
+                         .function = f,
+                         .input_count = 2,
+                         .reference = reference_binary,
+                         .tolerance = 1e-5,
+                         .positive = f == PLAN_BINARY_pow || f == PLAN_BINARY_div || f == PLAN_BINARY_mod ||
+                                     f == PLAN_BINARY_fmod};
             if (f == PLAN_BINARY_pow && dtype != MTL_F32) {
                 c.id_limit = 6; /* small numbers: exact in double */
             }
@@ -163,8 +185,8 @@ static void test_binary(void **state)
             }
         }
     }
-    op_case equal = {.op = PLAN_OP_binary, .function = PLAN_BINARY_equal, .input_count = 2,
-                     .reference = reference_binary};
+    op_case equal = {
+        .op = PLAN_OP_binary, .function = PLAN_BINARY_equal, .input_count = 2, .reference = reference_binary};
     equal.in[0].dtype = equal.out.dtype = MTL_BOOL;
     broadcast_case(&equal, 3, &seed);
     check_case(&equal, &seed);
@@ -206,8 +228,12 @@ static void test_softmax(void **state)
     (void)state;
     uint64_t seed = 7;
     for (int i = 0; i < 16; i++) {
-        op_case c = {.op = PLAN_OP_softmax, .function = i % 2 == 0 ? PLAN_SOFTMAX_softmax : PLAN_SOFTMAX_log_softmax,
-                     .attr_count = 1, .attrs = {1 + i / 2 % 2}, .input_count = 1, .reference = reference_softmax,
+        op_case c = {.op = PLAN_OP_softmax,
+                     .function = i % 2 == 0 ? PLAN_SOFTMAX_softmax : PLAN_SOFTMAX_log_softmax,
+                     .attr_count = 1,
+                     .attrs = {1 + i / 2 % 2},
+                     .input_count = 1,
+                     .reference = reference_softmax,
                      .tolerance = 1e-5};
         int64_t n = 1 + random_below(&seed, 20), inner = 1 + random_below(&seed, 20);
         c.in[0] = c.out = value(MTL_F32, SHAPE(B, n, inner));
@@ -221,8 +247,12 @@ static void test_reduce(void **state)
     uint64_t seed = 8;
     static const mtl_dtype dtypes[] = {MTL_F32, MTL_I32, MTL_I64};
     for (int i = 0; i < 45; i++) {
-        op_case c = {.op = PLAN_OP_reduce, .function = (unsigned)(PLAN_REDUCE_sum + i % 5), .attr_count = 2,
-                     .input_count = 1, .reference = reference_reduce, .tolerance = 1e-5};
+        op_case c = {.op = PLAN_OP_reduce,
+                     .function = (unsigned)(PLAN_REDUCE_sum + i % 5),
+                     .attr_count = 2,
+                     .input_count = 1,
+                     .reference = reference_reduce,
+                     .tolerance = 1e-5};
         mtl_dtype dtype = dtypes[i / 15];
         int64_t n = 1 + random_below(&seed, 6), inner = 1 + random_below(&seed, 30);
         c.in[0] = value(dtype, SHAPE(B, n, 2, inner));
@@ -245,8 +275,12 @@ static void test_layer_norm(void **state)
     (void)state;
     uint64_t seed = 9;
     for (int i = 0; i < 12; i++) {
-        op_case c = {.op = PLAN_OP_layer_norm, .attr_count = 2, .attrs = {1 + i % 2, plan_float_attr(1e-5)},
-                     .input_count = 1 + i / 2 % 3, .reference = reference_layer_norm, .tolerance = 1e-5};
+        op_case c = {.op = PLAN_OP_layer_norm,
+                     .attr_count = 2,
+                     .attrs = {1 + i % 2, plan_float_attr(1e-5)},
+                     .input_count = 1 + i / 2 % 3,
+                     .reference = reference_layer_norm,
+                     .tolerance = 1e-5};
         int64_t n = 1 + random_below(&seed, 4), inner = 3 + random_below(&seed, 40);
         c.in[0] = c.out = value(MTL_F32, SHAPE(B, n, inner));
         c.in[1] = c.in[2] = i % 2 == 0 ? constant(MTL_F32, SHAPE(n, inner)) : constant(MTL_F32, SHAPE(inner));
@@ -278,8 +312,8 @@ static void test_slice(void **state)
     uint64_t seed = 11;
     static const mtl_dtype dtypes[] = {MTL_F32, MTL_I64, MTL_BOOL, MTL_I32};
     for (int i = 0; i < 20; i++) {
-        op_case c = {.op = PLAN_OP_slice, .attr_count = 6, .attrs = {0, 1}, .input_count = 1,
-                     .reference = reference_slice};
+        op_case c = {
+            .op = PLAN_OP_slice, .attr_count = 6, .attrs = {0, 1}, .input_count = 1, .reference = reference_slice};
         int64_t a = 2 + random_below(&seed, 6), b = 2 + random_below(&seed, 30);
         c.in[0] = value(dtypes[i % 4], SHAPE(B, a, b));
         int64_t start = random_below(&seed, b), step = 1 + random_below(&seed, 3);
@@ -297,7 +331,10 @@ static void test_concat(void **state)
     (void)state;
     uint64_t seed = 12;
     for (int i = 0; i < 12; i++) {
-        op_case c = {.op = PLAN_OP_concat, .attr_count = 1, .attrs = {1 + i % 2}, .input_count = 1 + i % 4,
+        op_case c = {.op = PLAN_OP_concat,
+                     .attr_count = 1,
+                     .attrs = {1 + i % 2},
+                     .input_count = 1 + i % 4,
                      .reference = reference_concat};
         mtl_dtype dtype = i % 3 == 0 ? MTL_I64 : MTL_F32;
         c.out = value(dtype, SHAPE(B, 3, 5));
@@ -352,10 +389,10 @@ static void test_gather(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),    cmocka_unit_test(test_matmul),     cmocka_unit_test(test_unary),
-        cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),      cmocka_unit_test(test_cast),
-        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce),     cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),      cmocka_unit_test(test_concat),
+        cmocka_unit_test(test_linear),    cmocka_unit_test(test_matmul), cmocka_unit_test(test_unary),
+        cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),  cmocka_unit_test(test_cast),
+        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce), cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),  cmocka_unit_test(test_concat),
         cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
