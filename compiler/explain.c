@@ -94,8 +94,10 @@ mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lower
                      "with them\n",
                 ir_info(graph, lowered->whole_batch)->name);
     }
-    for (uint32_t i = 0; i < graph->note_count; i++) {
-        fprintf(out, "note: %s\n", graph->notes[i]);
+    for (uint32_t i = 0; i < graph->source_count; i++) {
+        if (graph->sources[i].note != NULL) {
+            fprintf(out, "note: %s (%s): %s\n", graph->sources[i].name, graph->sources[i].op, graph->sources[i].note);
+        }
     }
     return ferror(out) ? base_fail(diag, MTL_IO, "cannot write the explanation") : MTL_OK;
 }

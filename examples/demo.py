@@ -95,9 +95,7 @@ def train(kind: str, exporter: str, opset: int, folder: Path) -> Model:
     model = trained(kind, WIDTH)
     seconds = time.perf_counter() - begin
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(
-        f"  {parameters:,} parameters, {seconds:.1f} s; AUC on 20,000 others, beside the best possible:"
-    )
+    print(f"  {parameters:,} parameters, {seconds:.1f} s; AUC on 20,000 others and the best:")
     table(
         ("task", "AUC", "best"),
         [(t, f"{a:.4f}", f"{b:.4f}") for t, a, b in evaluate(model, planted(20_000, WIDTH, 2))],
@@ -132,7 +130,8 @@ def show_fusion(explanation: str) -> None:
     steps: dict[str, list[str]] = defaultdict(list)  # "step 3: linear relu": operators in it
     others: Counter[str] = Counter()
     line = re.compile(
-        r"^\S.*?\s+(\S+)\s+(step \d+: .*|(?:free|a constant|folded|removed|merged|shape arithmetic|dead).*)$"
+        r"^\S.*?\s+(\S+)\s+"
+        r"(step \d+: .*|(?:free|a constant|folded|removed|merged|shape arithmetic|dead).*)$"
     )
     for text in explanation.splitlines():
         if match := line.match(text):

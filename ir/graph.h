@@ -148,8 +148,6 @@ typedef struct ir_graph {
     uint32_t source_count, source_capacity;
     uint32_t current_source; /* given to nodes that are inserted; UINT32_MAX: none */
     size_t fold_byte_budget; /* largest constant that folding may create, bytes; 0: 256 MiB */
-    const char **notes;      /* what a person should know about the import or the rewrites; for --explain */
-    uint32_t note_count, note_capacity;
     void *names;             /* names in use, of values and outputs; private to graph.c */
 } ir_graph;
 
@@ -220,9 +218,6 @@ void ir_remove(ir_graph *graph, ir_node node);
 mtl_status ir_take_sources(ir_graph *graph, ir_node into, ir_node from, base_diag *diag);
 /* Says why the sources of `node` will have no node any more. `fate` is a constant string. */
 void ir_set_fate(ir_graph *graph, ir_node node, const char *fate);
-/* Adds a note (one line, copied). */
-mtl_status ir_add_note(ir_graph *graph, base_diag *diag, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 mtl_status ir_add_source(ir_graph *graph, const char *name, const char *op, base_diag *diag, uint32_t *source);
 
 /* The value of that name; 0: none. */

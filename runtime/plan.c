@@ -143,6 +143,15 @@ static mtl_status open_path(mtl_plan *plan, const char *path, const mtl_plan_opt
     return open_bytes(plan, data, size, options, diag);
 }
 
+mtl_status mtl_plan_verify(const mtl_plan *plan, mtl_error *error)
+{
+    base_diag diag = {.error = error};
+    if (plan == NULL) {
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_plan_verify: plan is NULL");
+    }
+    return plan_check_consts(&plan->view, &diag);
+}
+
 mtl_status mtl_plan_open(const char *path, const mtl_plan_options *given, mtl_plan **result, mtl_error *error)
 {
     base_diag diag = {.error = error, .file = path};

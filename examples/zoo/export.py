@@ -122,22 +122,6 @@ def to_onnx(
     return proto
 
 
-def export(
-    model: nn.Module | torch.export.ExportedProgram,
-    inputs: dict[str, Tensor],
-    outputs: Sequence[str],
-    path: Path | str,
-    exporter: str = "torchscript",
-    opset: int = 17,
-    dynamic: bool = True,
-) -> Path:
-    """to_onnx, into one file (the weights inside, whichever the exporter). Returns its path."""
-    proto = to_onnx(model, inputs, outputs, exporter, opset, dynamic)
-    path = Path(path)
-    path.write_bytes(proto.SerializeToString(deterministic=True))
-    return path
-
-
 def to_newest_onnx(
     program: torch.export.ExportedProgram, inputs: dict[str, Tensor], outputs: Sequence[str]
 ) -> tuple[onnx.ModelProto, int]:
@@ -163,22 +147,6 @@ def export(
     path = Path(path)
     path.write_bytes(proto.SerializeToString(deterministic=True))
     return path
-
-
-def newest_dynamo_opset(
-    model: nn.Module | torch.export.ExportedProgram,
-    inputs: dict[str, Tensor],
-    outputs: Sequence[str],
-) -> int:
-    """The newest opset at which the dynamo exporter really writes this model."""
-    program = (
-        model if isinstance(model, torch.export.ExportedProgram) else to_program(model, inputs)
-    )
-    for opset in range(onnx.defs.onnx_opset_version(), 18, -1):
-        with contextlib.suppress(ValueError):
-            to_onnx(program, inputs, outputs, "dynamo", opset)
-            return opset
-    return 18
 
 
 def main() -> None:

@@ -11,8 +11,8 @@
  * thread at a time; make one session a thread. Functions on different sessions never synchronise.
  *
  * Memory. mtl_session_run allocates nothing in the default configuration: everything is sized when the session is
- * created. All memory comes from the allocator in the options, except the map of the plan file and what oneDNN
- * allocates for itself under MTL_PROVIDER_ONEDNN.
+ * created. All memory that lives on comes from the allocator in the options, except the map of the plan file and what
+ * oneDNN allocates for itself under MTL_PROVIDER_ONEDNN; the verification at open takes scratch from malloc.
  */
 #ifndef MTLC_RUNTIME_H
 #define MTLC_RUNTIME_H
@@ -95,7 +95,7 @@ typedef struct mtl_plan_options {
     mtl_provider provider;
     mtl_isa isa;
     int private_copy;  /* not 0: read the file into memory instead of mapping it */
-    int verify_lazily; /* not 0: checksums of the constants are not verified at open; structure always is */
+    int verify_lazily; /* not 0: the checksum of the constants is left to mtl_plan_verify; all else is verified at open */
 } mtl_plan_options;
 
 typedef struct mtl_session_options {
@@ -127,6 +127,9 @@ MTL_API mtl_status mtl_plan_open(const char *path, const mtl_plan_options *optio
  * alignment and lifetime will do. */
 MTL_API mtl_status mtl_plan_open_memory(const void *data, size_t size, const mtl_plan_options *options,
                                         mtl_plan **plan, mtl_error *error);
+
+/* Verifies the checksum of the constants: for plans opened with verify_lazily, when it suits the host (reads them all). Any thread, at any time, also while sessions run. Errors: MTL_INVALID_DATA. */
+MTL_API mtl_status mtl_plan_verify(const mtl_plan *plan, mtl_error *error);
 
 /* Closes a plan. All its sessions must have been destroyed. NULL is allowed. */
 MTL_API void mtl_plan_close(mtl_plan *plan);

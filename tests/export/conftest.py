@@ -3,9 +3,15 @@ was."""
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests.harness import WORST
+
+# Else pytest's log capture makes torch.export describe each of its steps, and prints that on
+# failure.
+logging.getLogger("torch.__trace").setLevel(logging.CRITICAL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

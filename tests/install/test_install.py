@@ -7,7 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -69,13 +71,15 @@ def test_embed_scores_a_plan(prefix: Path, tmp_path: Path) -> None:
         + flags(prefix, "--cflags", "--libs"),
         check=True,
     )
-    model = FIXTURES / "embed.onnx"
-    if not model.exists():
-        model = sorted(FIXTURES.glob("*.onnx"), key=lambda path: path.stat().st_size)[0]
     plan = tmp_path / "plan.bin"
+    model = FIXTURES / "trained_mmoe_ts17.onnx"
     subprocess.run([os.environ["MTLC"], model, "-o", plan], check=True)
     result = subprocess.run([program, plan], env=library_path(prefix), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip()
+    session = ReferenceEvaluator(str(model))
+    wanted = session.run(None, {"x": np.zeros((4, 64), np.float32)})
+    words = result.stdout.split()
+    assert words[::2] == session.output_names
+    assert np.allclose([float(word) for word in words[1::2]], [float(y[3, 0]) for y in wanted], atol=1e-5)
     broken = subprocess.run([program, model], env=library_path(prefix), capture_output=True, text=True)
     assert broken.returncode != 0 and len(broken.stderr.splitlines()) == 1

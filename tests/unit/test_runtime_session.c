@@ -548,6 +548,26 @@ static void test_damage(void **state)
     free(copy);
 }
 
+/* What verify_lazily leaves out, mtl_plan_verify finds: a damaged constant. */
+static void test_verify(void **state)
+{
+    fixture *f = *state;
+    unsigned char *copy = malloc(f->size);
+    mtl_plan_options options = {.struct_size = sizeof options, .private_copy = 1, .verify_lazily = 1};
+    mtl_plan *plan;
+    mtl_error error;
+    memcpy(copy, f->data, f->size);
+    require(mtl_plan_open_memory(copy, f->size, &options, &plan, &error), &error);
+    require(mtl_plan_verify(plan, &error), &error);
+    mtl_plan_close(plan);
+    copy[f->size - 1] ^= 1;
+    require(mtl_plan_open_memory(copy, f->size, &options, &plan, &error), &error);
+    assert_int_equal(mtl_plan_verify(plan, &error), MTL_INVALID_DATA);
+    mtl_plan_close(plan);
+    assert_int_equal(mtl_plan_verify(NULL, NULL), MTL_INVALID_ARGUMENT);
+    free(copy);
+}
+
 /* y = x - mean over all candidates: a whole batch at once. */
 static void test_whole_batch(void **state)
 {
@@ -632,6 +652,7 @@ int main(void)
         TEST(test_call_errors),
         TEST(test_open_errors),
         TEST(test_damage),
+        TEST(test_verify),
         cmocka_unit_test(test_whole_batch),
 #if defined(__linux__) && HAVE_MALLOC_COUNT
         TEST(test_no_system_calls),
