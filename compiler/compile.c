@@ -30,10 +30,35 @@ static void report(const compilation *work, const char *phase, double share)
     }
 }
 
+static mtl_status hand_out_constant(const compilation *work, const ir_value_info *value)
+{
+    const ir_tensor *tensor = value->tensor;
+    mtl_tensor_info info = {.name = value->name, .dtype = tensor->dtype, .rank = tensor->rank};
+    for (int32_t axis = 0; axis < tensor->rank; axis++) {
+        info.shape[axis].fixed = tensor->shape[axis];
+    }
+    void *data = base_arena_alloc_array(work->arena, tensor->count, mtl_dtype_size(tensor->dtype));
+    BASE_TRY_MEMORY(data, work->diag);
+    ir_tensor_store(tensor, tensor->dtype, data);
+    mtl_status status = work->options->print_constant(work->options->print_constant_context, value->name, &info, data);
+    return status == MTL_OK ? MTL_OK
+                            : base_fail(work->diag, status, "constant '%s' could not be handed out", value->name);
+}
+
 static mtl_status print_graph(const compilation *work, ir_graph *graph)
 {
     if (ir_print(graph, work->options->print_ir) != MTL_OK || fflush(work->options->print_ir) != 0) {
         return base_fail(work->diag, MTL_IO, "cannot print the graph");
+    }
+    if (work->options->print_constant == NULL) {
+        return MTL_OK;
+    }
+    uint32_t *uses;
+    BASE_TRY(ir_count_uses(graph, work->arena, work->diag, &uses));
+    for (ir_value value = 1; value < graph->value_count; value++) {
+        if (uses[value] > 0 && ir_is_const(graph, value) && ir_info(graph, value)->tensor->count > IR_CONTENT_MAX) {
+            BASE_TRY(hand_out_constant(work, ir_info(graph, value)));
+        }
     }
     return MTL_OK;
 }
@@ -102,8 +127,7 @@ static mtl_status compile(compilation *work, const char *model_path, const char 
     BASE_TRY(compiler_lower(graph, &provenance, work->arena, work->diag, &lowered));
     BASE_TRY(plan_check(lowered.plan, lowered.plan_size, true, work->diag, &view));
     if (work->options->explain != NULL) {
-        BASE_TRY(compiler_explain(graph, &lowered, &view, model_path, work->arena, work->diag,
-                                  work->options->explain));
+        BASE_TRY(compiler_explain(graph, &lowered, &view, model_path, work->arena, work->diag, work->options->explain));
     }
     report(work, "write", 0.9);
     if (plan_path != NULL) {

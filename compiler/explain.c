@@ -65,9 +65,8 @@ static void print_steps(const plan_view *view, FILE *out)
         char operation[64], shape[PLAN_SHAPE_TEXT];
         fprintf(out, "%4zu %-8s %-22s %-22s %12" PRIu64 " %12" PRIu64 "  %s\n", i,
                 i < view->meta->request_step_count ? "request" : "row",
-                operation_text(step, operation, sizeof operation),
-                shape_text(view, plan_result(view, step), shape), cost.flops_per_row, cost.bytes_per_row,
-                plan_string(view, step->label));
+                operation_text(step, operation, sizeof operation), shape_text(view, plan_result(view, step), shape),
+                cost.flops_per_row, cost.bytes_per_row, plan_string(view, step->label));
         total.flops_fixed += cost.flops_fixed;
         total.flops_per_row += cost.flops_per_row;
         total.bytes_fixed += cost.bytes_fixed;
@@ -75,8 +74,8 @@ static void print_steps(const plan_view *view, FILE *out)
     }
     fprintf(out, "\nFLOPs: %" PRIu64 " + %" PRIu64 " x rows\n", total.flops_fixed, total.flops_per_row);
     fprintf(out, "constants: %zu bytes\n", view->const_bytes);
-    fprintf(out, "workspace: %" PRIu64 " bytes + threads x tile rows x %" PRIu64 " bytes\n",
-            view->meta->request_bytes, view->meta->row_bytes);
+    fprintf(out, "workspace: %" PRIu64 " bytes + threads x tile rows x %" PRIu64 " bytes\n", view->meta->request_bytes,
+            view->meta->row_bytes);
 }
 
 mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,
@@ -90,8 +89,9 @@ mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lower
     fputc('\n', out);
     print_steps(view, out);
     if (lowered->whole_batch != 0) {
-        fprintf(out, "whole batch: '%s' mixes candidates, so the plan runs all rows at once and its workspace grows "
-                     "with them\n",
+        fprintf(out,
+                "whole batch: '%s' mixes candidates, so the plan runs all rows at once and its workspace grows "
+                "with them\n",
                 ir_info(graph, lowered->whole_batch)->name);
     }
     for (uint32_t i = 0; i < graph->source_count; i++) {

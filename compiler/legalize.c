@@ -37,8 +37,8 @@ static mtl_status gather_reduced_axes(ir_graph *graph, ir_node node, base_diag *
         last[i] = (int64_t)((size_t)rank - axes->count + i);
     }
     ir_value moved, sum, shaped;
-    BASE_TRY(ir_insert(graph, node, IR_OP_transpose, NULL, &old.inputs[0], 1,
-                       (ir_attr[]){IR_INTS(perm, perm, rank)}, 1, diag, &moved));
+    BASE_TRY(ir_insert(graph, node, IR_OP_transpose, NULL, &old.inputs[0], 1, (ir_attr[]){IR_INTS(perm, perm, rank)}, 1,
+                       diag, &moved));
     BASE_TRY(ir_insert(graph, node, old.op, NULL, &moved, 1,
                        (ir_attr[]){IR_INTS(axes, last, axes->count), IR_INT(keepdims, 0)}, 2, diag, &sum));
     BASE_TRY(ir_take_sources(graph, ir_info(graph, sum)->node, node, diag));

@@ -64,8 +64,8 @@ mtl_status compiler_tensor(compiler_lowering *lowering, ir_value value, uint32_t
 
 mtl_status compiler_view_tensor(compiler_lowering *lowering, ir_value value, const ir_type *type, uint32_t *tensor)
 {
-    return add_record(lowering, ir_info(lowering->graph, value)->name, type,
-                      lowering->slots[lowering->root[value]], PLAN_LAYOUT_DENSE, tensor);
+    return add_record(lowering, ir_info(lowering->graph, value)->name, type, lowering->slots[lowering->root[value]],
+                      PLAN_LAYOUT_DENSE, tensor);
 }
 
 static mtl_status constant_floats(compiler_lowering *lowering, const ir_tensor *tensor, float **floats)
@@ -162,8 +162,7 @@ static mtl_status emit_steps(compiler_lowering *lowering, const uint32_t *output
     return MTL_OK;
 }
 
-static mtl_status finish(compiler_lowering *lowering, const compiler_provenance *provenance,
-                         compiler_lowered *result)
+static mtl_status finish(compiler_lowering *lowering, const compiler_provenance *provenance, compiler_lowered *result)
 {
     plan_meta meta = {.flags = lowering->whole_batch ? PLAN_FLAG_WHOLE_BATCH : 0,
                       .request_step_count = lowering->request_count,

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "compiler/evaluate.h"
 #include "mtlc/compiler.h"
 #include "passes/passes.h"
 #include "tool/args.h"
+#include "tool/npz.h"
 #include "tool/terminal.h"
 
 enum { MOST_DIMS = 64 };
@@ -16,6 +18,7 @@ enum {
     OPTION_OUTPUT,
     OPTION_EXPLAIN,
     OPTION_PRINT_IR,
+    OPTION_CONSTANTS,
     OPTION_HEADING_SHAPES,
     OPTION_DIM,
     OPTION_BATCH_AXIS0,
@@ -33,6 +36,7 @@ static const tool_option options[] = {
                         "print what became of every node, FLOPs, bytes and the workspace\nformula on standard output"},
     [OPTION_PRINT_IR] = {"print-ir", 0, "[=after-PASS]",
                          "print the graph as text on standard output, after the last\npass or after PASS"},
+    [OPTION_CONSTANTS] = {"constants", 0, "OUT.npz", "write the constants that --print-ir shows as a hash only"},
     [OPTION_HEADING_SHAPES] = {NULL, 0, NULL, "Shapes and types:"},
     [OPTION_DIM] = {"dim", 0, "NAME=NUMBER",
                     "fix the symbolic dim NAME (INPUT:AXIS=NUMBER for one without a\nname); NAME=row makes NAME the "
@@ -49,7 +53,7 @@ static const tool_option options[] = {
 };
 
 typedef struct command_line {
-    const char *model, *plan, *evaluate, *outputs;
+    const char *model, *plan, *evaluate, *outputs, *constants;
     const char *dims[MOST_DIMS];
     mtl_compile_options compile;
 } command_line;
@@ -83,6 +87,7 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
         }
         compile->print_ir_after = value != NULL ? value + 6 : NULL;
         return 0;
+    case OPTION_CONSTANTS: command->constants = value; return 0;
     case OPTION_DIM:
         if (compile->dim_count == MOST_DIMS) {
             return tool_args_fail(args, "more than %d --dim", MOST_DIMS);
@@ -119,7 +124,51 @@ static int parse(tool_args *args, command_line *command)
     if ((command->evaluate == NULL) != (command->outputs == NULL)) {
         return tool_args_fail(args, "--evaluate and --outputs go together");
     }
+    if (command->constants != NULL && command->compile.print_ir == NULL) {
+        return tool_args_fail(args, "--constants goes with --print-ir");
+    }
     return 0;
+}
+
+/* The npz writer wants its data until it commits; the compiler lends a constant for one call only. */
+typedef struct constants_file {
+    base_arena arena;
+    tool_npz_writer *writer;
+} constants_file;
+
+static mtl_status keep_constant(void *context, const char *name, const mtl_tensor_info *info, const void *data)
+{
+    constants_file *file = context;
+    tool_array array = {.name = name, .dtype = info->dtype, .rank = info->rank, .bytes = mtl_dtype_size(info->dtype)};
+    for (int32_t axis = 0; axis < info->rank; axis++) {
+        array.shape[axis] = info->shape[axis].fixed;
+        array.bytes *= (size_t)info->shape[axis].fixed;
+    }
+    array.data = base_arena_copy(&file->arena, data, array.bytes);
+    return array.data == NULL ? MTL_OUT_OF_MEMORY : tool_npz_writer_add(file->writer, &array);
+}
+
+static mtl_status compile(command_line *command, mtl_error *error)
+{
+    base_diag diag = {.error = error};
+    constants_file constants = {.writer = NULL};
+    tool_progress progress = {0};
+    command->compile.progress = tool_progress_show;
+    command->compile.progress_context = &progress;
+    if (command->constants != NULL) {
+        BASE_TRY(tool_npz_writer_new(command->constants, &diag, &constants.writer));
+        command->compile.print_constant = keep_constant;
+        command->compile.print_constant_context = &constants;
+    }
+    mtl_status status = mtl_compile_file(command->model, command->plan, &command->compile, error);
+    tool_progress_end(&progress);
+    if (status == MTL_OK && constants.writer != NULL) {
+        status = tool_npz_writer_commit(constants.writer);
+    } else {
+        tool_npz_writer_discard(constants.writer);
+    }
+    base_arena_free(&constants.arena);
+    return status;
 }
 
 static int fail(const char *message)
@@ -146,17 +195,10 @@ int main(int argc, char **argv)
         return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
-    tool_progress progress = {0};
     mtl_error error = {0};
-    mtl_status status;
-    if (command.evaluate != NULL) {
-        status = compiler_evaluate(command.model, command.evaluate, command.outputs, &command.compile, &error);
-    } else {
-        command.compile.progress = tool_progress_show;
-        command.compile.progress_context = &progress;
-        status = mtl_compile_file(command.model, command.plan, &command.compile, &error);
-        tool_progress_end(&progress);
-    }
+    mtl_status status = command.evaluate != NULL ? compiler_evaluate(command.model, command.evaluate, command.outputs,
+                                                                     &command.compile, &error)
+                                                 : compile(&command, &error);
     if (status != MTL_OK) {
         return fail(error.message);
     }

@@ -38,8 +38,9 @@ static mtl_status check_type(const compiler_lowering *lowering, ir_value value)
         ir_dim dim = info->type.dim[axis];
         for (int symbol = 0; symbol < graph->symbols.count; symbol++) {
             if (symbol != IR_SYMBOL_ROWS && dim.k[symbol] != 0) {
-                return base_fail(lowering->diag, MTL_UNSUPPORTED, "'%s': symbolic dim '%s' must be fixed (--dim %s=NUMBER)",
-                                 info->name, graph->symbols.name[symbol], graph->symbols.name[symbol]);
+                return base_fail(lowering->diag, MTL_UNSUPPORTED,
+                                 "'%s': symbolic dim '%s' must be fixed (--dim %s=NUMBER)", info->name,
+                                 graph->symbols.name[symbol], graph->symbols.name[symbol]);
             }
         }
         if (dim.k[IR_SYMBOL_ROWS] == 0) {
@@ -186,14 +187,13 @@ static mtl_status place_space(compiler_lowering *lowering, const lifetime *lifet
                            ir_info(graph, value)->name);
         }
         owners[count] = value;
-        blocks[count++] = (compiler_block){.size = (bytes + unit - 1) / unit * unit,
-                                           .first = lifetimes[value].first,
-                                           .last = lifetimes[value].last};
+        blocks[count++] = (compiler_block){
+            .size = (bytes + unit - 1) / unit * unit, .first = lifetimes[value].first, .last = lifetimes[value].last};
     }
     BASE_TRY(compiler_plan_memory(blocks, count, lowering->arena, lowering->diag, total));
     for (size_t i = 0; i < count; i++) {
-        lowering->slots[owners[i]] = (compiler_slot){.storage = row ? PLAN_STORAGE_ROW : PLAN_STORAGE_REQUEST,
-                                                     .offset = blocks[i].offset};
+        lowering->slots[owners[i]] =
+            (compiler_slot){.storage = row ? PLAN_STORAGE_ROW : PLAN_STORAGE_REQUEST, .offset = blocks[i].offset};
     }
     return MTL_OK;
 }
@@ -226,8 +226,7 @@ mtl_status compiler_schedule(compiler_lowering *lowering)
     lowering->root = BASE_NEW_ARRAY(lowering->arena, ir_value, graph->value_count);
     lowering->slots = BASE_NEW_ARRAY(lowering->arena, compiler_slot, graph->value_count);
     lowering->direct = BASE_NEW_ARRAY(lowering->arena, int32_t, graph->output_count);
-    lowering->items =
-        BASE_NEW_ARRAY(lowering->arena, compiler_item, (size_t)graph->node_count + graph->output_count);
+    lowering->items = BASE_NEW_ARRAY(lowering->arena, compiler_item, (size_t)graph->node_count + graph->output_count);
     BASE_TRY_MEMORY(lowering->root, lowering->diag);
     BASE_TRY_MEMORY(lowering->slots, lowering->diag);
     BASE_TRY_MEMORY(lowering->direct, lowering->diag);

@@ -160,7 +160,12 @@ class Work:
 
 def work_of(info: dict) -> Work:
     def shape(tensor: dict | None) -> str:
-        return "-" if tensor is None else f"{tensor['dtype']}{tensor['shape']}"
+        if tensor is None:
+            return "-"
+        extents = tensor["shape"]
+        while tensor["storage"] == "const" and tensor["layout"] == "dense" and extents[:1] == [1]:
+            extents = extents[1:]  # a slope of [1, 12] broadcasts as one of [12]
+        return f"{tensor['dtype']}{extents}"
 
     steps = sorted(
         f"{step['op']} {step['function']} {step['attrs']} ({', '.join(map(shape, step['inputs']))})"

@@ -79,7 +79,7 @@ def run_pytest(build: Path, environment: dict[str, str], arguments: list[str]) -
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", f"--junitxml={report}"]
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", "-n", str(os.cpu_count() or 1), f"--junitxml={report}"]
             + (arguments or suites),
             cwd=TESTS.parent,
             env=environment

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "mtlc/status.h"
+#include "mtlc/runtime.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +28,11 @@ typedef struct mtl_compile_options {
     FILE *print_ir;
     const char *print_ir_after;
     FILE *explain;
+
+    /* Called for every constant that the printed graph names by its hash only, in order; may be NULL. `data` is dense,
+     * row-major, and lives until the call returns. What is not MTL_OK ends the compilation with that status. */
+    mtl_status (*print_constant)(void *context, const char *name, const mtl_tensor_info *info, const void *data);
+    void *print_constant_context;
 
     /* Called now and then from the compiling thread with a constant phase name and a share in 0..1; may be NULL. */
     void (*progress)(void *context, const char *phase, double share);

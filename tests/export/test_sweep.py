@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.harness import (
@@ -48,6 +49,24 @@ def needs_opset_12(spec: Spec) -> bool:
     """Operators that came with opset 12: Einsum and Celu."""
     einsum = "einsum" in spec.mixture or spec.expert_idiom in ("einsum", "einsum_rows", "wide")
     return einsum or spec.activation == "celu"
+
+
+# Functions that some exports write out in several operators, because the operator came with a later
+# opset or the exporter does not use it. Their steps are more, then, until a pass recognises them.
+ONE_OPERATOR = {
+    "gelu": "Gelu",
+    "gelu_tanh": "Gelu",
+    "hardswish": "HardSwish",
+    "mish": "Mish",
+    "softplus": "Softplus",
+    "layer_norm": "LayerNormalization",
+}
+
+
+def written_out(spec: Spec, proto: onnx.ModelProto) -> bool:
+    functions = (spec.activation, spec.norm, "layer_norm" if spec.input_norm else "")
+    needed = {ONE_OPERATOR[function] for function in functions if function in ONE_OPERATOR}
+    return not needed <= {node.op_type for node in proto.graph.node}
 
 
 @functools.lru_cache(maxsize=2)  # tests of one spec follow each other
@@ -98,7 +117,8 @@ def test_scores_are_those_of_pytorch(
     runs = itertools.product(PROVIDERS, ROW_COUNTS)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         WORST.setdefault((exporter, opset), []).append(max(pool.map(lambda run: worst(*run), runs)))
-    WORK.setdefault(name, {})[f"{exporter} {opset}"] = work_of(programs.info(plan))
+    if not written_out(spec, proto):
+        WORK.setdefault(name, {})[f"{exporter} {opset}"] = work_of(programs.info(plan))
 
 
 @pytest.mark.parametrize("name", SPECS)

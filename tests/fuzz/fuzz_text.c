@@ -11,10 +11,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static mtl_status find(void *context, const char *name, base_arena *arena, base_diag *diag, ir_tensor *tensor)
 {
-    (void)arena; (void)diag;
+    (void)arena;
+    (void)diag;
     const ir_graph *graph = context;
     ir_value v = ir_find_value(graph, name);
-    if (!ir_is_const(graph, v)) return MTL_INVALID_DATA;
+    if (!ir_is_const(graph, v))
+        return MTL_INVALID_DATA;
     *tensor = *ir_info(graph, v)->tensor;
     return MTL_OK;
 }
@@ -46,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         free(first);
         free(second);
-        if (ir_verify(graph, NULL) != MTL_OK || ir_verify(again, NULL) != MTL_OK) abort();
+        if (ir_verify(graph, NULL) != MTL_OK || ir_verify(again, NULL) != MTL_OK)
+            abort();
     }
     base_arena_free(&arena);
     return 0;

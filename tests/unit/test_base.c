@@ -1,10 +1,10 @@
 #define _GNU_SOURCE /* mkdtemp */
 /* Half floats against the definition, checked arithmetic, the arena, files that are written beside and renamed. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

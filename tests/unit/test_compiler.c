@@ -27,8 +27,8 @@ static void live_blocks_never_overlap(void **state)
         uint64_t total, peak = 0;
         for (size_t i = 0; i < count; i++) {
             uint32_t first = next_random(&seed) % 40;
-            blocks[i] = (compiler_block){.size = 64 * (next_random(&seed) % 50), .first = first,
-                                         .last = first + next_random(&seed) % 12};
+            blocks[i] = (compiler_block){
+                .size = 64 * (next_random(&seed) % 50), .first = first, .last = first + next_random(&seed) % 12};
         }
         assert_int_equal(compiler_plan_memory(blocks, count, &arena, NULL, &total), MTL_OK);
         for (size_t i = 0; i < count; i++) {
