@@ -1,4 +1,4 @@
-/* Private to the files of lowering: schedule.c orders and places, lower.c writes tensors, steps.c writes steps. */
+/* Private to the files of lowering: schedule.c orders and places, tensors.c writes tensors, steps.c writes steps. */
 #ifndef COMPILER_LOWERING_H
 #define COMPILER_LOWERING_H
 
@@ -42,6 +42,9 @@ bool compiler_is_view(const compiler_lowering *lowering, ir_node node);
 /* Whether all extents before the candidates' axis are 1, so that a tile of it is one piece of memory. */
 bool compiler_rows_lead(const ir_type *type);
 
+/* A record of the given shape on a given place. */
+mtl_status compiler_record(compiler_lowering *lowering, const char *name, const ir_type *type, compiler_slot slot,
+                           plan_layout layout, uint32_t *tensor);
 /* The record of a value's own shape (constants: dense bytes). */
 mtl_status compiler_tensor(compiler_lowering *lowering, ir_value value, uint32_t *tensor);
 /* A record with another shape on the storage of `value`, which no constant is. */

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
+import onnx
 from tests.harness import (
     PROVIDERS,
     ROW_COUNTS,
