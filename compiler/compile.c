@@ -142,13 +142,13 @@ mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const
 {
     base_diag diag = {.error = error, .file = model_path};
     mtl_compile_options options = {0};
-    if (model_path == NULL || (given != NULL && given->struct_size != sizeof options)) {
+    if (model_path == NULL || (given != NULL && given->struct_size < sizeof given->struct_size)) {
         diag.file = NULL;
         return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_compile_file: %s",
-                         model_path == NULL ? "no model path" : "struct_size of the options is not this version's");
+                         model_path == NULL ? "no model path" : "struct_size of the options is not set");
     }
-    if (given != NULL) {
-        options = *given;
+    if (given != NULL) { /* a caller of an older version knows fewer fields; what it does not know is 0 */
+        memcpy(&options, given, given->struct_size < sizeof options ? given->struct_size : sizeof options);
     }
     if (options.print_ir_after != NULL && passes_find(options.print_ir_after) == NULL) {
         diag.file = NULL;
