@@ -89,10 +89,11 @@ mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lower
     fputc('\n', out);
     print_steps(view, out);
     if (lowered->whole_batch != 0) {
-        fprintf(out,
-                "whole batch: '%s' mixes candidates, so the plan runs all rows at once and its workspace grows "
-                "with them\n",
-                ir_info(graph, lowered->whole_batch)->name);
+        fprintf(
+            out,
+            "whole batch: '%s' mixes or repeats candidates, so the plan runs all rows at once and its workspace grows "
+            "with them\n",
+            ir_info(graph, lowered->whole_batch)->name);
     }
     for (uint32_t i = 0; i < graph->source_count; i++) {
         if (graph->sources[i].note != NULL) {

@@ -1,5 +1,26 @@
 #include "compiler/legalize.h"
 
+#include <math.h>
+#include <string.h>
+
+/* A sum of nothing is 0 and a product 1, the others are not there. */
+static mtl_status check_reduced(const ir_graph *graph, ir_node node, base_diag *diag)
+{
+    const ir_node_info *info = ir_node_of(graph, node);
+    const ir_type *type = ir_type_of(graph, info->inputs[0]);
+    const ir_attr *axes = ir_find_attr(info, IR_ATTR_axes);
+    if (info->op == IR_OP_reduce_sum || info->op == IR_OP_reduce_prod || axes == NULL) {
+        return MTL_OK;
+    }
+    for (size_t i = 0; i < axes->count; i++) {
+        if (ir_dim_is(type->dim[axes->ints[i]], 0)) {
+            return ir_fail(graph, node, diag, MTL_UNSUPPORTED, "axis %d is empty: it has no %s", (int)axes->ints[i],
+                           ir_op_table(info->op)->name + strlen("reduce_"));
+        }
+    }
+    return MTL_OK;
+}
+
 static bool axes_adjacent(const ir_attr *axes)
 {
     for (size_t i = 1; i < axes->count; i++) {
@@ -15,6 +36,7 @@ static mtl_status gather_reduced_axes(ir_graph *graph, ir_node node, base_diag *
 {
     ir_node_info old = *ir_node_of(graph, node);
     const ir_attr *axes = ir_find_attr(&old, IR_ATTR_axes);
+    BASE_TRY(check_reduced(graph, node, diag));
     if (axes == NULL || axes_adjacent(axes)) {
         return MTL_OK;
     }
@@ -96,17 +118,73 @@ static mtl_status match_exponent(ir_graph *graph, ir_node node, base_diag *diag)
     return MTL_OK;
 }
 
+/* A plan's relu is for floats; integers go through max. */
+static mtl_status compare_with_zero(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    ir_node_info old = *ir_node_of(graph, node);
+    mtl_dtype dtype = ir_type_of(graph, old.outputs[0])->dtype;
+    if (dtype == MTL_F32) {
+        return MTL_OK;
+    }
+    static const int64_t zero = 0;
+    ir_value operands[2] = {old.inputs[0], 0}, larger;
+    BASE_TRY(ir_add_const_ints(graph, &zero, 1, 0, diag, &operands[1]));
+    BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &operands[1], 1, (ir_attr[]){IR_DTYPE(to, dtype)}, 1, diag,
+                       &operands[1]));
+    BASE_TRY(ir_insert(graph, node, IR_OP_max, NULL, operands, 2, NULL, 0, diag, &larger));
+    BASE_TRY(ir_take_sources(graph, ir_info(graph, larger)->node, node, diag));
+    ir_replace(graph, old.outputs[0], larger);
+    ir_remove(graph, node);
+    return MTL_OK;
+}
+
+/* The importer makes min and max of a Clip of integers. */
+static mtl_status check_clip(const ir_graph *graph, ir_node node, base_diag *diag)
+{
+    mtl_dtype dtype = ir_type_of(graph, ir_node_of(graph, node)->inputs[0])->dtype;
+    return dtype == MTL_F32 ? MTL_OK
+                            : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "operand 0 is %s, expected float32",
+                                      mtl_dtype_name(dtype));
+}
+
+static mtl_status check_weights(const ir_graph *graph, ir_node node, base_diag *diag)
+{
+    const ir_tensor *weights = ir_info(graph, ir_node_of(graph, node)->inputs[1])->tensor;
+    return weights->count > 0 ? MTL_OK : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "its weights have no elements");
+}
+
+/* Models may carry any bits; what a step computes with must be a number. */
+static mtl_status check_numbers(const ir_graph *graph, ir_node node, base_diag *diag)
+{
+    const ir_node_info *info = ir_node_of(graph, node);
+    for (uint32_t i = 0; i < info->attr_count; i++) {
+        const ir_attr *attr = &info->attrs[i];
+        if (ir_attr_key_kind(attr->key) == IR_KIND_FLOAT && isnan(attr->f)) {
+            return ir_fail(graph, node, diag, MTL_UNSUPPORTED, "%s is nan, expected a number", ir_attr_name(attr->key));
+        }
+        if (attr->key == IR_ATTR_epsilon && !(attr->f >= 0 && isfinite(attr->f))) {
+            return ir_fail(graph, node, diag, MTL_UNSUPPORTED, "epsilon is %g, expected a finite number, not negative",
+                           attr->f);
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
 {
     for (ir_node node = graph->first_node, next; node != 0; node = next) {
         next = ir_node_of(graph, node)->next;
+        BASE_TRY(check_numbers(graph, node, diag));
         switch (ir_node_of(graph, node)->op) {
         case IR_OP_reduce_sum:
         case IR_OP_reduce_mean:
         case IR_OP_reduce_max:
         case IR_OP_reduce_min:
         case IR_OP_reduce_prod: BASE_TRY(gather_reduced_axes(graph, node, diag)); break;
+        case IR_OP_clip: BASE_TRY(check_clip(graph, node, diag)); break;
+        case IR_OP_linear: BASE_TRY(check_weights(graph, node, diag)); break;
         case IR_OP_matmul: BASE_TRY(widen_vectors(graph, node, diag)); break;
+        case IR_OP_relu: BASE_TRY(compare_with_zero(graph, node, diag)); break;
         case IR_OP_pow: BASE_TRY(match_exponent(graph, node, diag)); break;
         default: break;
         }

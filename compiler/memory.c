@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+static const uint64_t most_bytes = (uint64_t)1 << 62; /* of all blocks and of each: their ends do not overflow */
+
 static int by_size(const void *a, const void *b)
 {
     const compiler_block *left = *(compiler_block *const *)a, *right = *(compiler_block *const *)b;
@@ -59,6 +61,9 @@ mtl_status compiler_plan_memory(compiler_block *blocks, size_t count, base_arena
         placed[at] = block;
         uint64_t end = block->offset + block->size;
         *total = end > *total ? end : *total;
+        if (*total > most_bytes) {
+            return base_fail(diag, MTL_UNSUPPORTED, "the workspace needs more than 2^62 bytes");
+        }
     }
     return MTL_OK;
 }

@@ -17,7 +17,8 @@ typedef struct compiler_block {
 } compiler_block;
 
 /* Gives every block an offset such that blocks whose lifetimes meet do not overlap, largest first, lowest hole first.
- * *total is the end of the highest block. Deterministic. `arena` is scratch. */
+ * *total is the end of the highest block. Deterministic. `arena` is scratch.
+ * Sizes are at most 2^62; a total beyond that is MTL_UNSUPPORTED. */
 mtl_status compiler_plan_memory(compiler_block *blocks, size_t count, base_arena *arena, base_diag *diag,
                                 uint64_t *total);
 

@@ -1,6 +1,9 @@
 /* The order of the steps, which values are views of others, and where each one lies. */
+#include <inttypes.h>
+
 #include "compiler/lowering.h"
 #include "compiler/memory.h"
+#include "plan/plan.h"
 
 bool compiler_rows_lead(const ir_type *type)
 {
@@ -14,6 +17,14 @@ bool compiler_rows_lead(const ir_type *type)
         }
     }
     return true;
+}
+
+/* Whether all candidates come several times on their axis, one set after the other: in the caller's memory, a tile of
+ * such a value is several pieces that no shape of a plan tells apart. */
+static bool rows_repeat(const ir_graph *graph, ir_value value)
+{
+    const ir_rate *rate = &ir_info(graph, value)->rate;
+    return rate->kind == IR_RATE_ROW && rate->before > 1;
 }
 
 static bool is_computed(const compiler_lowering *lowering, ir_value value)
@@ -50,10 +61,21 @@ static mtl_status check_type(const compiler_lowering *lowering, ir_value value)
         if (row_axes > 1 || dim.c != 0 || dim.k[IR_SYMBOL_ROWS] < 0) {
             char *text = ir_dim_text(dim, &graph->symbols, lowering->arena);
             return ir_fail(graph, info->node, lowering->diag, MTL_UNSUPPORTED,
-                           "result '%s' has extent %s on axis %d; plans hold values with one axis that is a multiple "
+                           "'%s' has extent %s on axis %d; plans hold values with one axis that is a multiple "
                            "of the candidates",
                            info->name, text != NULL ? text : "?", (int)axis);
         }
+    }
+    return MTL_OK;
+}
+
+static mtl_status check_input(const compiler_lowering *lowering, ir_value value)
+{
+    BASE_TRY(check_type(lowering, value));
+    if (!compiler_rows_lead(ir_type_of(lowering->graph, value))) {
+        return base_fail(lowering->diag, MTL_UNSUPPORTED,
+                         "input '%s': its axes before that of the candidates must have extent 1",
+                         ir_info(lowering->graph, value)->name);
     }
     return MTL_OK;
 }
@@ -64,6 +86,9 @@ static mtl_status find_views(compiler_lowering *lowering)
     const ir_graph *graph = lowering->graph;
     for (ir_value value = 1; value < graph->value_count; value++) {
         lowering->root[value] = value;
+    }
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        BASE_TRY(check_input(lowering, graph->inputs[i]));
     }
     for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
         const ir_node_info *info = ir_node_of(graph, node);
@@ -76,7 +101,9 @@ static mtl_status find_views(compiler_lowering *lowering)
             continue;
         }
         ir_value root = lowering->root[info->inputs[0]];
-        if (ir_info(graph, root)->kind != IR_VALUE_INPUT || compiler_rows_lead(ir_type_of(graph, info->outputs[0]))) {
+        bool one_piece =
+            compiler_rows_lead(ir_type_of(graph, info->outputs[0])) && !rows_repeat(graph, info->outputs[0]);
+        if (ir_info(graph, root)->kind != IR_VALUE_INPUT || one_piece) {
             lowering->root[info->outputs[0]] = root;
         }
     }
@@ -157,7 +184,7 @@ static uint64_t bytes_of(const ir_type *type, bool *overflow)
         uint64_t extent = (uint64_t)type->dim[axis].c + (uint64_t)type->dim[axis].k[IR_SYMBOL_ROWS];
         *overflow |= __builtin_mul_overflow(bytes, extent, &bytes);
     }
-    *overflow |= bytes > UINT64_MAX / 4;
+    *overflow |= bytes > PLAN_MAX_TENSOR_BYTES;
     return bytes;
 }
 
@@ -191,6 +218,11 @@ static mtl_status place_space(compiler_lowering *lowering, const lifetime *lifet
             .size = (bytes + unit - 1) / unit * unit, .first = lifetimes[value].first, .last = lifetimes[value].last};
     }
     BASE_TRY(compiler_plan_memory(blocks, count, lowering->arena, lowering->diag, total));
+    if (*total > (row ? PLAN_MAX_ROW_BYTES : PLAN_MAX_REQUEST_BYTES)) {
+        return base_fail(lowering->diag, MTL_UNSUPPORTED,
+                         "the workspace needs %" PRIu64 " bytes%s, expected at most 2^%d", *total, row ? " a row" : "",
+                         row ? 40 : 46);
+    }
     for (size_t i = 0; i < count; i++) {
         lowering->slots[owners[i]] =
             (compiler_slot){.storage = row ? PLAN_STORAGE_ROW : PLAN_STORAGE_REQUEST, .offset = blocks[i].offset};
@@ -220,6 +252,30 @@ static mtl_status place_workspace(compiler_lowering *lowering)
     return place_space(lowering, lifetimes, true, PLAN_ALIGNMENT / 16, &lowering->row_bytes);
 }
 
+static void need_whole_batch(compiler_lowering *lowering, ir_value value)
+{
+    if (!lowering->whole_batch) {
+        lowering->whole_batch = true;
+        lowering->whole_batch_value = value;
+    }
+}
+
+static void find_whole_batch(compiler_lowering *lowering)
+{
+    const ir_graph *graph = lowering->graph;
+    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
+        ir_value result = ir_node_of(graph, node)->outputs[0];
+        if (ir_info(graph, result)->rate.kind == IR_RATE_BATCH) {
+            need_whole_batch(lowering, result);
+        }
+    }
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        if (rows_repeat(graph, graph->outputs[i].value)) {
+            need_whole_batch(lowering, graph->outputs[i].value);
+        }
+    }
+}
+
 mtl_status compiler_schedule(compiler_lowering *lowering)
 {
     const ir_graph *graph = lowering->graph;
@@ -231,13 +287,7 @@ mtl_status compiler_schedule(compiler_lowering *lowering)
     BASE_TRY_MEMORY(lowering->slots, lowering->diag);
     BASE_TRY_MEMORY(lowering->direct, lowering->diag);
     BASE_TRY_MEMORY(lowering->items, lowering->diag);
-    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
-        ir_value result = ir_node_of(graph, node)->outputs[0];
-        if (ir_info(graph, result)->rate.kind == IR_RATE_BATCH && lowering->whole_batch_value == 0) {
-            lowering->whole_batch = true;
-            lowering->whole_batch_value = result;
-        }
-    }
+    find_whole_batch(lowering);
     BASE_TRY(find_views(lowering));
     BASE_TRY(place_callers_memory(lowering));
     add_items(lowering, false);

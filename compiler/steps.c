@@ -236,11 +236,13 @@ static mtl_status check_dtypes(const compiler_lowering *lowering, ir_node id)
     }
     for (uint32_t i = 0; i < node->input_count + node->output_count; i++) {
         ir_value value = i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
-        if (value != 0 && !computes_on(ir_type_of(lowering->graph, value)->dtype)) {
+        mtl_dtype dtype = value != 0 ? ir_type_of(lowering->graph, value)->dtype : MTL_F32;
+        bool product = node->op == IR_OP_matmul;
+        if (product ? dtype != MTL_F32 : !computes_on(dtype)) {
             return ir_fail(lowering->graph, id, lowering->diag, MTL_UNSUPPORTED,
-                           "'%s' is %s; only float32, int64, int32 and bool are computed on (cast it first)",
-                           ir_info(lowering->graph, value)->name,
-                           mtl_dtype_name(ir_type_of(lowering->graph, value)->dtype));
+                           "'%s' is %s; only float32%s computed on (cast it first)",
+                           ir_info(lowering->graph, value)->name, mtl_dtype_name(dtype),
+                           product ? " products are" : ", int64, int32 and bool are");
         }
     }
     return MTL_OK;

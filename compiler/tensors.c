@@ -1,12 +1,19 @@
 /* Tensor records, and the bytes of constants as the kernels read them. */
 #include "base/checked.h"
 #include "compiler/lowering.h"
+#include "plan/plan.h"
 
-static void plan_shape(const ir_type *type, mtl_dim *dims)
+/* False: more than a plan's tensor may hold. An extent of 0 hides no large ones beside it. */
+static bool plan_shape(const ir_type *type, mtl_dim *dims)
 {
+    uint64_t bytes = mtl_dtype_size(type->dtype);
+    bool fits = true;
     for (int32_t axis = 0; axis < type->rank && axis < MTL_MAX_RANK; axis++) {
         dims[axis] = (mtl_dim){.fixed = type->dim[axis].c, .per_row = type->dim[axis].k[IR_SYMBOL_ROWS]};
+        uint64_t once = (uint64_t)dims[axis].fixed + (uint64_t)dims[axis].per_row;
+        fits &= !__builtin_mul_overflow(bytes, once == 0 ? 1 : once, &bytes) && bytes <= PLAN_MAX_TENSOR_BYTES;
     }
+    return fits;
 }
 
 /* A record of the given shape on the storage that `value` was given. */
@@ -20,7 +27,9 @@ mtl_status compiler_record(compiler_lowering *lowering, const char *name, const 
                           .index = slot.index,
                           .offset = slot.offset};
     mtl_dim dims[MTL_MAX_RANK];
-    plan_shape(type, dims);
+    if (!plan_shape(type, dims)) {
+        return base_fail(lowering->diag, MTL_UNSUPPORTED, "'%s' is too large: more than 2^48 bytes for one row", name);
+    }
     BASE_TRY(plan_add_string(lowering->builder, name, &record.name));
     return plan_add_tensor(lowering->builder, &record, dims, tensor);
 }

@@ -8,10 +8,6 @@
 #include "base/checked.h"
 #include "plan/check.h"
 
-/* Limits of the workspace: far beyond memory, far below overflow when multiplied by the rows of a tile. */
-#define MAX_REQUEST_BYTES ((uint64_t)1 << 46)
-#define MAX_ROW_BYTES ((uint64_t)1 << 40)
-
 static size_t place(const plan_view *view, const void *at)
 {
     return (size_t)((const char *)at - (const char *)view->header);
@@ -56,12 +52,12 @@ static mtl_status check_meta(const plan_view *view, base_diag *diag)
         return base_fail(diag, MTL_INVALID_DATA, "byte %zu: %" PRIu32 " request steps of %zu steps",
                          place(view, &meta->request_step_count), meta->request_step_count, view->step_count);
     }
-    if (meta->request_bytes % PLAN_ALIGNMENT != 0 || meta->request_bytes > MAX_REQUEST_BYTES) {
+    if (meta->request_bytes % PLAN_ALIGNMENT != 0 || meta->request_bytes > PLAN_MAX_REQUEST_BYTES) {
         return base_fail(diag, MTL_INVALID_DATA,
                          "byte %zu: %" PRIu64 " bytes of request workspace, expected a multiple of %d below 2^46",
                          place(view, &meta->request_bytes), meta->request_bytes, PLAN_ALIGNMENT);
     }
-    if (meta->row_bytes % 4 != 0 || meta->row_bytes > MAX_ROW_BYTES) {
+    if (meta->row_bytes % 4 != 0 || meta->row_bytes > PLAN_MAX_ROW_BYTES) {
         return base_fail(diag, MTL_INVALID_DATA,
                          "byte %zu: %" PRIu64 " bytes of workspace a row, expected a multiple of 4 below 2^40",
                          place(view, &meta->row_bytes), meta->row_bytes);

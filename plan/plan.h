@@ -9,6 +9,12 @@
 #include "base/diag.h"
 #include "plan/format.h"
 
+/* Most bytes of one tensor for one row and one user, of the request's workspace and of the workspace of one row: far
+ * beyond memory, far below overflow when multiplied by the rows of a tile. */
+#define PLAN_MAX_TENSOR_BYTES ((uint64_t)1 << 48)
+#define PLAN_MAX_REQUEST_BYTES ((uint64_t)1 << 46)
+#define PLAN_MAX_ROW_BYTES ((uint64_t)1 << 40)
+
 /* Pointers into the bytes of a checked plan; valid as long as those are. */
 typedef struct plan_view {
     const plan_header *header;

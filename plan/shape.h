@@ -5,9 +5,6 @@
 
 #include "plan/plan.h"
 
-/* Most bytes of one tensor for one row and one user: far beyond memory, far below overflow. */
-#define PLAN_MAX_TENSOR_BYTES ((uint64_t)1 << 48)
-
 static inline bool plan_dim_equal(mtl_dim a, mtl_dim b)
 {
     return a.fixed == b.fixed && a.per_row == b.per_row && a.per_user == b.per_user;
