@@ -149,8 +149,8 @@ static mtl_status form_layer(passes_rewriter *r, ir_node n)
     }
     shape[0] = tensor->rank >= 3 ? tensor->shape[tensor->rank - 3] : 1;
     bool grouped = shape[0] != 1;
-    if (grouped && (type->rank < 2 || tensor->count == 0)) {
-        return MTL_OK;
+    if (tensor->count == 0 || (grouped && type->rank < 2)) {
+        return MTL_OK; /* without weights there is nothing to pack */
     }
     if (tensor->rank != (grouped ? 3 : 2)) {
         BASE_TRY(reshape_const(r, w, grouped ? 3 : 2, grouped ? shape : shape + 1, &w));

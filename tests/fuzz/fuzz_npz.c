@@ -5,9 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/fuzz/support.h"
 #include "tool/npz.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,25 +1,25 @@
-#define _GNU_SOURCE /* open_memstream */
 /* Any text as a graph: parsing must end in a graph or an error; a graph prints, and its text parses to the same text. */
+#define _GNU_SOURCE /* open_memstream */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ir/graph.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/support.h"
 
 static mtl_status find(void *context, const char *name, base_arena *arena, base_diag *diag, ir_tensor *tensor)
 {
     (void)arena;
     (void)diag;
     const ir_graph *graph = context;
-    ir_value v = ir_find_value(graph, name);
-    if (!ir_is_const(graph, v))
+    ir_value value = ir_find_value(graph, name);
+    if (!ir_is_const(graph, value)) {
         return MTL_INVALID_DATA;
-    *tensor = *ir_info(graph, v)->tensor;
+    }
+    *tensor = *ir_info(graph, value)->tensor;
     return MTL_OK;
 }
+
 static char *print(const ir_graph *graph, size_t *size)
 {
     char *text = NULL;
@@ -48,8 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         free(first);
         free(second);
-        if (ir_verify(graph, NULL) != MTL_OK || ir_verify(again, NULL) != MTL_OK)
+        if (ir_verify(graph, NULL) != MTL_OK || ir_verify(again, NULL) != MTL_OK) {
             abort();
+        }
     }
     base_arena_free(&arena);
     return 0;

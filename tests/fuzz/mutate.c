@@ -29,9 +29,9 @@ static uint32_t draw(mutation *m, size_t below)
 
 static int64_t draw_int(mutation *m, int64_t now)
 {
-    static const int64_t interesting[] = {0,         1,        -1,        2,         -2,      3,       8,   16,
-                                          64,        255,      65536,     INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN,
-                                          1ll << 32, 1ll << 62, -(1ll << 62)};
+    static const int64_t interesting[] = {0,         1,         -1,        2,         -2,        3,
+                                          8,         16,        64,        255,       65536,     INT32_MAX,
+                                          INT32_MIN, INT64_MAX, INT64_MIN, 1ll << 32, 1ll << 62, -(1ll << 62)};
     switch (draw(m, 4)) {
     case 0: return interesting[draw(m, sizeof interesting / sizeof *interesting)];
     case 1: return (int64_t)((uint64_t)now + draw(m, 7) - 3);
@@ -73,17 +73,26 @@ static size_t pack(const Onnx__ModelProto *model, uint8_t *out, size_t max_size)
     return size <= max_size ? onnx__model_proto__pack(model, out) : 0;
 }
 
-/* `list` with one more place at `at`, which is the caller's to fill. */
-#define WITH_ROOM(m, list, count, at)                                                          \
-    do {                                                                                       \
-        void *grown = base_arena_alloc_array(&(m)->arena, (count) + 1, sizeof *(list));        \
-        if (grown == NULL) {                                                                   \
-            return;                                                                            \
-        }                                                                                      \
-        memcpy(grown, (list), (at) * sizeof *(list));                                          \
-        memcpy((char *)grown + ((at) + 1) * sizeof *(list), (list) + (at), ((count) - (at)) * sizeof *(list)); \
-        (list) = grown;                                                                        \
-        (count)++;                                                                             \
+/* A copy of `count` items of `size` bytes with room for another one at `at`, zeroed. NULL: no memory. */
+static void *with_room(mutation *m, const void *list, size_t count, size_t size, size_t at)
+{
+    char *grown = base_arena_alloc_array(&m->arena, count + 1, size);
+    if (grown != NULL && count > 0) {
+        memcpy(grown, list, at * size);
+        memcpy(grown + (at + 1) * size, (const char *)list + at * size, (count - at) * size);
+    }
+    return grown;
+}
+
+/* Puts one more item, `value`, at `at` of a message's list. */
+#define INSERT(m, list, count, at, value)                                                                              \
+    do {                                                                                                               \
+        void *grown_ = with_room((m), (list), (count), sizeof *(list), (at));                                          \
+        if (grown_ != NULL) {                                                                                          \
+            (list) = grown_;                                                                                           \
+            (list)[at] = (value);                                                                                      \
+            (count)++;                                                                                                 \
+        }                                                                                                              \
     } while (0)
 
 /* --- mutations ------------------------------------------------------------------------------------------------ */
@@ -94,18 +103,15 @@ static char *draw_value(mutation *m)
     Onnx__GraphProto *graph = m->graph;
     const size_t total = graph->n_input + graph->n_initializer + graph->n_node;
     size_t at = draw(m, total + 1);
+    char *name = NULL;
     if (at < graph->n_input) {
-        return graph->input[at]->name;
+        name = graph->input[at]->name;
+    } else if (at -= graph->n_input, at < graph->n_initializer) {
+        name = graph->initializer[at]->name;
+    } else if (at -= graph->n_initializer, at < graph->n_node && graph->node[at]->n_output > 0) {
+        name = graph->node[at]->output[draw(m, graph->node[at]->n_output)];
     }
-    at -= graph->n_input;
-    if (at < graph->n_initializer) {
-        return graph->initializer[at]->name;
-    }
-    at -= graph->n_initializer;
-    if (at < graph->n_node && graph->node[at]->n_output > 0) {
-        return graph->node[at]->output[draw(m, graph->node[at]->n_output)];
-    }
-    return "";
+    return name != NULL ? name : "";
 }
 
 static void mutate_int(mutation *m, int64_t *number)
@@ -126,8 +132,7 @@ static void mutate_tensor(mutation *m, Onnx__TensorProto *tensor)
         break;
     case 1: {
         size_t at = draw(m, tensor->n_dims + 1);
-        WITH_ROOM(m, tensor->dims, tensor->n_dims, at);
-        tensor->dims[at] = 1;
+        INSERT(m, tensor->dims, tensor->n_dims, at, 1);
         break;
     }
     case 2:
@@ -159,7 +164,7 @@ static void mutate_attribute(mutation *m, Onnx__AttributeProto *attribute)
     } else if (attribute->n_ints > 0) {
         size_t at = draw(m, attribute->n_ints);
         if (draw(m, 4) == 0) {
-            WITH_ROOM(m, attribute->ints, attribute->n_ints, at);
+            INSERT(m, attribute->ints, attribute->n_ints, at, 0);
         }
         mutate_int(m, &attribute->ints[at]);
     } else if (attribute->has_f) {
@@ -177,8 +182,7 @@ static void mutate_node(mutation *m, Onnx__NodeProto *node)
     case 0: node->op_type = (char *)(uintptr_t)draw_op(m); break;
     case 1: {
         size_t at = draw(m, node->n_input + 1);
-        WITH_ROOM(m, node->input, node->n_input, at);
-        node->input[at] = draw_value(m);
+        INSERT(m, node->input, node->n_input, at, draw_value(m));
         break;
     }
     case 2:
@@ -237,9 +241,16 @@ static void add_node(mutation *m)
         return;
     }
     *output = base_arena_format(&m->arena, "m%u", draw(m, 1000000));
-    *node = (Onnx__NodeProto){.base = node->base, .op_type = node->op_type, .domain = node->domain,
-                              .n_input = node->n_input, .input = input, .n_output = 1, .output = output,
-                              .n_attribute = node->n_attribute, .attribute = node->attribute, .name = *output};
+    *node = (Onnx__NodeProto){.base = node->base,
+                              .op_type = node->op_type,
+                              .domain = node->domain,
+                              .n_input = node->n_input,
+                              .input = input,
+                              .n_output = 1,
+                              .output = output,
+                              .n_attribute = node->n_attribute,
+                              .attribute = node->attribute,
+                              .name = *output};
     Onnx__NodeProto *reader = graph->node[at];
     if (reader->n_input > 0) {
         size_t read = draw(m, reader->n_input);
@@ -248,8 +259,7 @@ static void add_node(mutation *m)
         }
         reader->input[read] = *output;
     }
-    WITH_ROOM(m, graph->node, graph->n_node, at);
-    graph->node[at] = node;
+    INSERT(m, graph->node, graph->n_node, at, node);
 }
 
 static void mutate_graph(mutation *m, Onnx__ModelProto *model)
