@@ -12,8 +12,11 @@
  *     %y = gelu(%x) approximate=0                 : f32[B, 4]
  *
  * and so do x sigmoid(x) (swish), x tanh(softplus(x)) (mish), x hard_sigmoid(x) (hard_swish) and the tanh form of gelu,
- * 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), whatever the order of the factors. Only when nobody else reads what
- * is in between.
+ * 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), whatever the order of the factors; log(1 + exp(x)) (softplus); and
+ * clip(x + 3, 0, 6) / 6 or clip(x / 6 + 1/2, 0, 1) (hard_sigmoid). Only when nobody else reads what is in between.
+ *
+ * A softplus that is x itself above a threshold, where(x > 20, x, softplus(x)), is softplus(x): from 16 on the
+ * difference, log(1 + exp(-x)), is less than half of what tells neighbouring float32 apart.
  */
 #include <math.h>
 
@@ -111,6 +114,32 @@ static bool is_power(const product *p, double number, ir_value x, int exponent)
     return same;
 }
 
+/* number x clip(u, 0, 1 / number) with number x u = x / 6 + 1 / 2. `clip` may be NULL. */
+static bool is_hard_sigmoid(matcher *m, const ir_node_info *clip, double number, ir_value *x)
+{
+    if (clip == NULL || !(number > 0) || ir_attr_float(clip, IR_ATTR_low) != 0 ||
+        !near(ir_attr_float(clip, IR_ATTR_high) * number, 1)) {
+        return false;
+    }
+    const ir_node_info *add = inner(m, clip->inputs[0], IR_OP_add);
+    double shift;
+    for (uint32_t k = 0; add != NULL && k < 2; k++) {
+        int start = m->inner_count;
+        if (ir_const_scalar(m->r->graph, add->inputs[k], &shift) && near(shift * number, 0.5)) {
+            product p = {.number = number, .factors = {add->inputs[1 - k]}, .count = 1};
+            while (p.count == 1 && !near(p.number, 1.0 / 6) && split_factor(m, &p, 0)) {
+                continue;
+            }
+            if (p.count == 1 && near(p.number, 1.0 / 6)) {
+                *x = p.factors[0];
+                return true;
+            }
+        }
+        m->inner_count = start;
+    }
+    return false;
+}
+
 /* 1 + f(u): the operand u. */
 static bool one_plus(matcher *m, ir_value value, ir_op op, ir_value *u)
 {
@@ -163,6 +192,11 @@ static bool match_gate(matcher *m, ir_value x, ir_value gate, double number, ir_
         return true;
     }
     m->inner_count = start;
+    if (is_hard_sigmoid(m, inner(m, gate, IR_OP_clip), number, &u) && u == x) {
+        *op = IR_OP_hard_swish;
+        return true;
+    }
+    m->inner_count = start;
     if (number == 1 && (node = inner(m, gate, IR_OP_tanh)) != NULL &&
         (node = inner(m, node->inputs[0], IR_OP_softplus)) != NULL && node->inputs[0] == x) {
         *op = IR_OP_mish;
@@ -180,26 +214,55 @@ static bool match_gate(matcher *m, ir_value x, ir_value gate, double number, ir_
     return number == 0.5 && one_plus(m, gate, IR_OP_tanh, &u) && is_tanh_argument(m, u, x);
 }
 
-static mtl_status form(passes_rewriter *r, ir_node n)
+/* `n` becomes op(x) and does the work of what was matched. */
+static mtl_status become(matcher *m, ir_node n, ir_op op, ir_value x, const ir_attr *attrs, size_t attr_count)
+{
+    for (int i = 0; i < m->inner_count; i++) {
+        BASE_TRY(passes_take_sources(m->r, n, m->inner[i]));
+    }
+    return passes_become(m->r, n, op, &x, 1, attrs, attr_count, "part of an activation");
+}
+
+static bool same_type(const passes_rewriter *r, ir_value x, ir_node n)
+{
+    return ir_type_equal(ir_type_of(r->graph, x), ir_type_of(r->graph, ir_node_of(r->graph, n)->outputs[0]));
+}
+
+static mtl_status form_hard_sigmoid(matcher *m, ir_node n, const ir_node_info *clip, double number)
+{
+    ir_value x;
+    if (!is_hard_sigmoid(m, clip, number, &x) || !same_type(m->r, x, n)) {
+        return MTL_OK;
+    }
+    return become(m, n, IR_OP_hard_sigmoid, x, (ir_attr[]){IR_FLOAT(alpha, 1.0 / 6), IR_FLOAT(beta, 0.5)}, 2);
+}
+
+/* A product, or a quotient by a number. */
+static mtl_status form_gated(passes_rewriter *r, ir_node n)
 {
     matcher m = {.r = r};
     const ir_node_info *node = ir_node_of(r->graph, n);
     product p = {.number = 1};
+    double divisor = 1;
+    if (node->op == IR_OP_div && !ir_const_scalar(r->graph, node->inputs[1], &divisor)) {
+        return MTL_OK;
+    }
+    p.number /= divisor;
     add_factor(&m, node->inputs[0], &p);
-    add_factor(&m, node->inputs[1], &p);
+    if (node->op == IR_OP_mul) {
+        add_factor(&m, node->inputs[1], &p);
+    }
+    if (p.count == 1 && ir_producer_op(r->graph, p.factors[0], IR_OP_clip) != NULL) {
+        return form_hard_sigmoid(&m, n, inner(&m, p.factors[0], IR_OP_clip), p.number);
+    }
     for (int splits = 0; splits < 2; splits++) { /* x may be a product, too: as little as possible is split */
         for (int k = 0; k < 2 && p.count == 2; k++) {
             int start = m.inner_count;
             ir_value x = p.factors[k];
             ir_op op = IR_OP_identity;
             ir_attr attr = {0};
-            if (ir_type_equal(ir_type_of(r->graph, x), ir_type_of(r->graph, node->outputs[0])) &&
-                match_gate(&m, x, p.factors[1 - k], p.number, &op, &attr)) {
-                for (int i = 0; i < m.inner_count; i++) {
-                    BASE_TRY(passes_take_sources(r, n, m.inner[i]));
-                }
-                bool has_attr = op == IR_OP_swish || op == IR_OP_gelu;
-                return passes_become(r, n, op, &x, 1, &attr, has_attr ? 1 : 0, "part of an activation");
+            if (same_type(r, x, n) && match_gate(&m, x, p.factors[1 - k], p.number, &op, &attr)) {
+                return become(&m, n, op, x, &attr, op == IR_OP_swish || op == IR_OP_gelu ? 1 : 0);
             }
             m.inner_count = start;
         }
@@ -211,6 +274,48 @@ static mtl_status form(passes_rewriter *r, ir_node n)
     return MTL_OK;
 }
 
+/* log(1 + exp(x)) */
+static mtl_status form_softplus(passes_rewriter *r, ir_node n)
+{
+    matcher m = {.r = r};
+    ir_value x;
+    if (!one_plus(&m, ir_node_of(r->graph, n)->inputs[0], IR_OP_exp, &x) || !same_type(r, x, n)) {
+        return MTL_OK;
+    }
+    return become(&m, n, IR_OP_softplus, x, NULL, 0);
+}
+
+/* where(x > threshold, x, softplus(x)) */
+static mtl_status drop_threshold(passes_rewriter *r, ir_node n)
+{
+    const ir_graph *graph = r->graph;
+    const ir_node_info *node = ir_node_of(graph, n), *compare = ir_producer_op(graph, node->inputs[0], IR_OP_greater);
+    const ir_node_info *softplus = ir_producer_op(graph, node->inputs[2], IR_OP_softplus);
+    ir_value x = node->inputs[1];
+    double threshold;
+    if (compare == NULL || softplus == NULL || compare->inputs[0] != x || softplus->inputs[0] != x ||
+        !ir_const_scalar(graph, compare->inputs[1], &threshold) || !(threshold >= 16) || !same_type(r, x, n) ||
+        ir_type_of(graph, x)->dtype == MTL_F64) {
+        return MTL_OK;
+    }
+    matcher m = {.r = r};
+    inner(&m, node->inputs[0], IR_OP_greater);
+    inner(&m, node->inputs[2], IR_OP_softplus);
+    return become(&m, n, IR_OP_softplus, x, NULL, 0);
+}
+
+static mtl_status form(passes_rewriter *r, ir_node n)
+{
+    switch (ir_node_of(r->graph, n)->op) {
+    case IR_OP_mul:
+    case IR_OP_div: return form_gated(r, n);
+    case IR_OP_clip: return form_hard_sigmoid(&(matcher){.r = r}, n, ir_node_of(r->graph, n), 1);
+    case IR_OP_log: return form_softplus(r, n);
+    case IR_OP_where: return drop_threshold(r, n);
+    default: return MTL_OK;
+    }
+}
+
 mtl_status passes_form_activations(ir_graph *graph, base_diag *diag)
 {
     passes_rewriter r;
@@ -218,7 +323,7 @@ mtl_status passes_form_activations(ir_graph *graph, base_diag *diag)
     for (ir_node n = graph->first_node, next; n != 0; n = next) {
         passes_visit(&r, n);
         next = ir_node_of(graph, n)->next;
-        mtl_status status = ir_node_of(graph, n)->op == IR_OP_mul ? form(&r, n) : MTL_OK;
+        mtl_status status = form(&r, n);
         if (status != MTL_OK) {
             return passes_abandon(&r, status);
         }

@@ -21,10 +21,12 @@
  *     %y.1 = linear(%x, %w) act="relu"            : f32[B, 2]
  *     %y = reshape(%y.1)                          : f32[B, 1, 2]
  *
- * An expand that only repeats what its reader would broadcast anyway is bypassed too, and a transpose or reduction that
- * only concerns axes of extent 1 becomes a reshape. Everything here is exact: x + 0 stays, since it turns -0 into +0.
+ * An expand that only repeats what its reader would broadcast anyway is bypassed too, constants that broadcast lose axes
+ * of extent 1 in front (a slope f32[1, 4] becomes f32[4]), and a transpose or reduction that only concerns axes of extent
+ * 1 becomes a reshape. Everything here is exact: x + 0 stays, since it turns -0 into +0.
  */
 #include <math.h>
+#include <string.h>
 
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -275,6 +277,37 @@ static mtl_status bypass_expands(passes_rewriter *r, ir_node n, int tail)
     return MTL_OK;
 }
 
+/* Constants that broadcast do without their first axes of extent 1; one axis stays. */
+static mtl_status shorten_constants(passes_rewriter *r, ir_node n)
+{
+    const ir_node_info *node = ir_node_of(r->graph, n);
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        ir_value c = node->inputs[i];
+        int rank = ir_type_of(r->graph, c)->rank, first = 0;
+        if (!ir_is_const(r->graph, c) || rank < 2) {
+            continue;
+        }
+        ir_tensor tensor = *ir_info(r->graph, c)->tensor;
+        while (first < rank - 1 && tensor.shape[first] == 1) {
+            first++;
+        }
+        int others = 0; /* the rank that broadcasting gives without it */
+        for (uint32_t k = 0; k < node->input_count; k++) {
+            int own = k == i ? 1 : ir_type_of(r->graph, node->inputs[k])->rank;
+            others = own > others ? own : others;
+        }
+        if (first == 0 || others < ir_type_of(r->graph, node->outputs[0])->rank) {
+            continue;
+        }
+        tensor.rank = rank - first;
+        memmove(tensor.shape, tensor.shape + first, (size_t)tensor.rank * sizeof tensor.shape[0]);
+        memset(tensor.shape + tensor.rank, 0, (size_t)first * sizeof tensor.shape[0]);
+        BASE_TRY(passes_add_const(r, ir_info(r->graph, c)->name, &tensor, &c));
+        passes_set_input(r, n, i, c, NULL);
+    }
+    return MTL_OK;
+}
+
 static bool is_matrix_product(const ir_graph *graph, const ir_node_info *node)
 {
     return ir_type_of(graph, node->inputs[0])->rank >= 2 && ir_type_of(graph, node->inputs[1])->rank >= 2;
@@ -408,7 +441,7 @@ static mtl_status simplify(passes_rewriter *r, ir_node n)
     case IR_OP_cast: return simplify_cast(r, n);
     case IR_OP_matmul: return is_matrix_product(r->graph, node) ? bypass_expands(r, n, 2) : MTL_OK;
     case IR_OP_linear: return sink_reshape(r, n);
-    case IR_OP_where: return bypass_expands(r, n, 0);
+    case IR_OP_where: BASE_TRY(bypass_expands(r, n, 0)); return shorten_constants(r, n);
     case IR_OP_concat:
         if (node->input_count == 1) {
             bypass(r, n, node->inputs[0]);
@@ -423,6 +456,7 @@ static mtl_status simplify(passes_rewriter *r, ir_node n)
     }
     if (ir_op_is_binary(node->op)) {
         BASE_TRY(bypass_expands(r, n, 0));
+        BASE_TRY(shorten_constants(r, n));
         simplify_binary(r, n);
     } else if (ir_op_is_unary(node->op)) {
         simplify_unary(r, n);
