@@ -45,19 +45,34 @@ typedef uint32_t ir_node;
 
 typedef struct ir_attr {
     ir_attr_key key;
-    int64_t i;         /* INT, DTYPE */
-    double f;          /* FLOAT */
+    int64_t i;           /* INT, DTYPE */
+    double f;            /* FLOAT */
     const int64_t *ints; /* INTS */
-    size_t count;      /* INTS */
-    const char *text;  /* STRING */
+    size_t count;        /* INTS */
+    const char *text;    /* STRING */
 } ir_attr;
 
 /* For lists of attributes at a call of ir_insert: (ir_attr[]){IR_INT(axis, 1), IR_INTS(perm, p, 3)}. */
-#define IR_INT(name, value) {.key = IR_ATTR_##name, .i = (value)}
-#define IR_FLOAT(name, value) {.key = IR_ATTR_##name, .f = (value)}
-#define IR_INTS(name, values, n) {.key = IR_ATTR_##name, .ints = (values), .count = (size_t)(n)}
-#define IR_STRING(name, value) {.key = IR_ATTR_##name, .text = (value)}
-#define IR_DTYPE(name, value) {.key = IR_ATTR_##name, .i = (int64_t)(value)}
+#define IR_INT(name, value)                                                                                            \
+    {                                                                                                                  \
+        .key = IR_ATTR_##name, .i = (value)                                                                            \
+    }
+#define IR_FLOAT(name, value)                                                                                          \
+    {                                                                                                                  \
+        .key = IR_ATTR_##name, .f = (value)                                                                            \
+    }
+#define IR_INTS(name, values, n)                                                                                       \
+    {                                                                                                                  \
+        .key = IR_ATTR_##name, .ints = (values), .count = (size_t)(n)                                                  \
+    }
+#define IR_STRING(name, value)                                                                                         \
+    {                                                                                                                  \
+        .key = IR_ATTR_##name, .text = (value)                                                                         \
+    }
+#define IR_DTYPE(name, value)                                                                                          \
+    {                                                                                                                  \
+        .key = IR_ATTR_##name, .i = (int64_t)(value)                                                                   \
+    }
 
 /* Every value has a known dtype, rank and symbolic shape: there is no "unknown" in a graph. */
 typedef struct ir_type {
@@ -121,7 +136,7 @@ typedef struct ir_node_info {
 /* A node of the source model and what became of it, for --explain. */
 typedef struct ir_source {
     const char *name;
-    const char *op; /* in the source's words: "Gemm" */
+    const char *op;   /* in the source's words: "Gemm" */
     const char *fate; /* why no node of ours does its work any more ("folded to a constant"); NULL: one does */
     const char *note; /* what --explain says about it besides; NULL: nothing. A constant string. */
 } ir_source;
@@ -134,7 +149,7 @@ typedef struct ir_output {
 typedef struct ir_graph {
     base_arena *arena;
     const char *name;
-    ir_symbols symbols; /* of all dims; symbol IR_SYMBOL_ROWS is the candidates */
+    ir_symbols symbols;    /* of all dims; symbol IR_SYMBOL_ROWS is the candidates */
     ir_value_info *values; /* [1 .. value_count) */
     uint32_t value_count, value_capacity;
     ir_node_info *nodes; /* [1 .. node_count), removed ones included: walk with first_node and next */
@@ -228,9 +243,18 @@ mtl_status ir_count_uses(const ir_graph *graph, base_arena *arena, base_diag *di
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
-static inline const ir_value_info *ir_info(const ir_graph *graph, ir_value value) { return &graph->values[value]; }
-static inline const ir_type *ir_type_of(const ir_graph *graph, ir_value value) { return &graph->values[value].type; }
-static inline const ir_node_info *ir_node_of(const ir_graph *graph, ir_node node) { return &graph->nodes[node]; }
+static inline const ir_value_info *ir_info(const ir_graph *graph, ir_value value)
+{
+    return &graph->values[value];
+}
+static inline const ir_type *ir_type_of(const ir_graph *graph, ir_value value)
+{
+    return &graph->values[value].type;
+}
+static inline const ir_node_info *ir_node_of(const ir_graph *graph, ir_node node)
+{
+    return &graph->nodes[node];
+}
 /* The node that makes `value`, or NULL for inputs and constants. */
 const ir_node_info *ir_producer(const ir_graph *graph, ir_value value);
 /* The same, only when it has this op. */
@@ -256,8 +280,8 @@ double ir_attr_float(const ir_node_info *node, ir_attr_key key);        /* 0 whe
 bool ir_dtype_is_float(mtl_dtype dtype);
 bool ir_dtype_is_int(mtl_dtype dtype); /* not BOOL */
 bool ir_type_equal(const ir_type *a, const ir_type *b);
-bool ir_type_is_fixed(const ir_type *type);                    /* no symbols */
-bool ir_type_count(const ir_type *type, ir_dim *count);       /* product of the extents, if linear */
+bool ir_type_is_fixed(const ir_type *type);             /* no symbols */
+bool ir_type_count(const ir_type *type, ir_dim *count); /* product of the extents, if linear */
 /* "f32[B, 512]", "i64" for rank 0. NULL: no memory. */
 char *ir_type_text(const ir_type *type, const ir_symbols *symbols, base_arena *arena);
 
@@ -309,8 +333,8 @@ typedef struct ir_constants {
     /* The tensor called `name`, or MTL_INVALID_DATA. */
     mtl_status (*find)(void *context, const char *name, base_arena *arena, base_diag *diag, ir_tensor *tensor);
 } ir_constants;
-mtl_status ir_parse(const char *text, size_t length, const ir_constants *constants, base_arena *arena,
-                    base_diag *diag, ir_graph **graph);
+mtl_status ir_parse(const char *text, size_t length, const ir_constants *constants, base_arena *arena, base_diag *diag,
+                    ir_graph **graph);
 
 /* Builds einsum (ONNX's, explicit or implicit output, no ellipsis within letters' repetition on one operand) from
  * transpose, reshape, matmul and friends before `before`. */

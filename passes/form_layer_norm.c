@@ -274,15 +274,5 @@ static mtl_status visit(passes_rewriter *r, ir_node n)
 
 mtl_status passes_form_layer_norm(ir_graph *graph, base_diag *diag)
 {
-    passes_rewriter r;
-    BASE_TRY(passes_begin(graph, diag, &r));
-    for (ir_node n = graph->first_node, next; n != 0; n = next) {
-        passes_visit(&r, n);
-        next = ir_node_of(graph, n)->next;
-        mtl_status status = visit(&r, n);
-        if (status != MTL_OK) {
-            return passes_abandon(&r, status);
-        }
-    }
-    return passes_end(&r);
+    return passes_each(graph, diag, visit);
 }

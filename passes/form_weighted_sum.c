@@ -74,17 +74,12 @@ static mtl_status form(passes_rewriter *r, ir_node n)
     return MTL_OK;
 }
 
+static mtl_status visit(passes_rewriter *r, ir_node n)
+{
+    return ir_node_of(r->graph, n)->op == IR_OP_reduce_sum ? form(r, n) : MTL_OK;
+}
+
 mtl_status passes_form_weighted_sum(ir_graph *graph, base_diag *diag)
 {
-    passes_rewriter r;
-    BASE_TRY(passes_begin(graph, diag, &r));
-    for (ir_node n = graph->first_node, next; n != 0; n = next) {
-        passes_visit(&r, n);
-        next = ir_node_of(graph, n)->next;
-        mtl_status status = ir_node_of(graph, n)->op == IR_OP_reduce_sum ? form(&r, n) : MTL_OK;
-        if (status != MTL_OK) {
-            return passes_abandon(&r, status);
-        }
-    }
-    return passes_end(&r);
+    return passes_each(graph, diag, visit);
 }

@@ -242,3 +242,18 @@ bool passes_const_is(const ir_graph *graph, ir_value value, double number)
     }
     return tensor->count > 0;
 }
+
+mtl_status passes_each(ir_graph *graph, base_diag *diag, mtl_status (*look)(passes_rewriter *r, ir_node node))
+{
+    passes_rewriter r;
+    BASE_TRY(passes_begin(graph, diag, &r));
+    for (ir_node node = graph->first_node, next; node != 0; node = next) {
+        passes_visit(&r, node);
+        next = ir_node_of(graph, node)->next;
+        mtl_status status = look(&r, node);
+        if (status != MTL_OK) {
+            return passes_abandon(&r, status);
+        }
+    }
+    return passes_end(&r);
+}

@@ -29,6 +29,10 @@ mtl_status passes_abandon(passes_rewriter *r, mtl_status status);
 /* Redirects the operands of `node`. */
 void passes_visit(passes_rewriter *r, ir_node node);
 
+/* A whole pass that looks at every node once: begin, visit each in order and give it to `look` (which may remove it and
+ * insert before it), end; abandoned at the first error. */
+mtl_status passes_each(ir_graph *graph, base_diag *diag, mtl_status (*look)(passes_rewriter *r, ir_node node));
+
 /* All readers of `old` will read `new_value`, which is defined before them. The node of `old` dies with `fate` once
  * nobody reads its results. */
 void passes_substitute(passes_rewriter *r, ir_value old, ir_value new_value, const char *fate);

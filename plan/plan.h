@@ -40,11 +40,14 @@ typedef struct plan_view {
 mtl_status plan_check(const void *data, size_t size, bool lazily, base_diag *diag, plan_view *view);
 mtl_status plan_check_consts(const plan_view *view, base_diag *diag);
 
-const char *plan_op_name(unsigned op);                               /* "?" for what is none */
-const char *plan_function_name(unsigned op, unsigned function);      /* "" for none */
+const char *plan_op_name(unsigned op);                          /* "?" for what is none */
+const char *plan_function_name(unsigned op, unsigned function); /* "" for none */
 unsigned plan_unary_parameters(unsigned function);
 
-static inline const char *plan_string(const plan_view *view, uint32_t offset) { return view->strings + offset; }
+static inline const char *plan_string(const plan_view *view, uint32_t offset)
+{
+    return view->strings + offset;
+}
 static inline const mtl_dim *plan_dims(const plan_view *view, const plan_tensor *tensor)
 {
     return view->dims + tensor->dims;

@@ -15,15 +15,15 @@ typedef struct tool_option {
 typedef struct tool_args {
     const char *program; /* "mtlc" */
     const char *version;
-    const char *usage;   /* what follows "usage: mtlc " ; '\n' begins another usage */
-    const char *summary; /* printed below; may be NULL */
+    const char *usage;          /* what follows "usage: mtlc " ; '\n' begins another usage */
+    const char *summary;        /* printed below; may be NULL */
     const tool_option *options; /* --help and --version are added to them */
     size_t option_count;
 
     char **argv; /* parsed from argv[1] on */
     int argc;
-    int at;       /* the next argument */
-    bool only;    /* after "--" nothing is an option */
+    int at;             /* the next argument */
+    bool only;          /* after "--" nothing is an option */
     const char *within; /* the rest of "-abc" */
 } tool_args;
 

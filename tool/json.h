@@ -14,9 +14,9 @@ typedef struct tool_bench_result {
 } tool_bench_result;
 
 typedef struct tool_bench {
-    const char *plan;             /* its path */
-    const char *provider, *isa;   /* as chosen; may be NULL */
-    const char *version;          /* of the runtime; may be NULL */
+    const char *plan;                  /* its path */
+    const char *provider, *isa;        /* as chosen; may be NULL */
+    const char *version;               /* of the runtime; may be NULL */
     size_t workspace_bytes, tile_rows; /* of one session */
     const tool_bench_result *results;
     size_t result_count;

@@ -8,8 +8,8 @@
 /* Zero-initialised is ready. One at a time. */
 typedef struct tool_progress {
     bool started, shown;
-    bool quiet;             /* standard error is no terminal */
-    int64_t begun, drawn;   /* milliseconds */
+    bool quiet;           /* standard error is no terminal */
+    int64_t begun, drawn; /* milliseconds */
 } tool_progress;
 
 /* Draws "phase 42%" over the line, at most ten times a second and only once half a second has passed: short work shows

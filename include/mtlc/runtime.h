@@ -94,7 +94,7 @@ typedef struct mtl_plan_options {
     const mtl_allocator *allocator; /* NULL: aligned_alloc and free; copied */
     mtl_provider provider;
     mtl_isa isa;
-    int private_copy;  /* not 0: read the file into memory instead of mapping it */
+    int private_copy; /* not 0: read the file into memory instead of mapping it */
     int verify_lazily; /* not 0: the checksum of the constants is left to mtl_plan_verify; all else is verified at open */
 } mtl_plan_options;
 
@@ -120,13 +120,12 @@ MTL_API const char *mtl_runtime_version(void);
  * NULL. The file may be replaced by rename while it is open, but must not be changed in place.
  * Errors: MTL_IO, MTL_INVALID_DATA (not a plan, truncated, damaged), MTL_UNSUPPORTED (a newer format, an ISA or
  * provider that is not here), MTL_OUT_OF_MEMORY, MTL_INVALID_ARGUMENT. */
-MTL_API mtl_status mtl_plan_open(const char *path, const mtl_plan_options *options, mtl_plan **plan,
-                                 mtl_error *error);
+MTL_API mtl_status mtl_plan_open(const char *path, const mtl_plan_options *options, mtl_plan **plan, mtl_error *error);
 
 /* The same from `size` bytes at `data`, which is aligned to 64 and must outlive the plan; with private_copy any
  * alignment and lifetime will do. */
-MTL_API mtl_status mtl_plan_open_memory(const void *data, size_t size, const mtl_plan_options *options,
-                                        mtl_plan **plan, mtl_error *error);
+MTL_API mtl_status mtl_plan_open_memory(const void *data, size_t size, const mtl_plan_options *options, mtl_plan **plan,
+                                        mtl_error *error);
 
 /* Verifies the checksum of the constants: for plans opened with verify_lazily, when it suits the host (reads them all). Any thread, at any time, also while sessions run. Errors: MTL_INVALID_DATA. */
 MTL_API mtl_status mtl_plan_verify(const mtl_plan *plan, mtl_error *error);
@@ -159,8 +158,8 @@ MTL_API size_t mtl_session_tile_rows(const mtl_session *session);
  * Errors: MTL_INVALID_ARGUMENT (NULL tensor, negative rows, more rows than max_rows of a whole-batch plan),
  * MTL_INVALID_DATA (an id outside of its table: names input, row, value). After an error the outputs are
  * unspecified and the session is usable. */
-MTL_API mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs,
-                                   void *const *outputs, mtl_error *error);
+MTL_API mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
+                                   mtl_error *error);
 
 #ifdef __cplusplus
 }
