@@ -21,6 +21,15 @@ static mtl_status check_reduced(const ir_graph *graph, ir_node node, base_diag *
     return MTL_OK;
 }
 
+/* `result` stands for the node's own from now on, and what makes `work` for its sources. */
+static mtl_status put_in_place(ir_graph *graph, ir_node node, ir_value work, ir_value result, base_diag *diag)
+{
+    BASE_TRY(ir_take_sources(graph, ir_info(graph, work)->node, node, diag));
+    ir_replace(graph, ir_node_of(graph, node)->outputs[0], result);
+    ir_remove(graph, node);
+    return MTL_OK;
+}
+
 static bool axes_adjacent(const ir_attr *axes)
 {
     for (size_t i = 1; i < axes->count; i++) {
@@ -63,11 +72,8 @@ static mtl_status gather_reduced_axes(ir_graph *graph, ir_node node, base_diag *
                        diag, &moved));
     BASE_TRY(ir_insert(graph, node, old.op, NULL, &moved, 1,
                        (ir_attr[]){IR_INTS(axes, last, axes->count), IR_INT(keepdims, 0)}, 2, diag, &sum));
-    BASE_TRY(ir_take_sources(graph, ir_info(graph, sum)->node, node, diag));
     BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &sum, 1, NULL, 0, &result, diag, &shaped));
-    ir_replace(graph, old.outputs[0], shaped);
-    ir_remove(graph, node);
-    return MTL_OK;
+    return put_in_place(graph, node, sum, shaped, diag);
 }
 
 /* ONNX MatMul takes vectors on either side (as NumPy does); a plan's matmul takes matrices only. */
@@ -94,11 +100,8 @@ static mtl_status widen_vectors(ir_graph *graph, ir_node node, base_diag *diag)
         return MTL_OK;
     }
     BASE_TRY(ir_insert(graph, node, IR_OP_matmul, NULL, operands, 2, NULL, 0, diag, &product));
-    BASE_TRY(ir_take_sources(graph, ir_info(graph, product)->node, node, diag));
     BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &product, 1, NULL, 0, &result, diag, &shaped));
-    ir_replace(graph, old.outputs[0], shaped);
-    ir_remove(graph, node);
-    return MTL_OK;
+    return put_in_place(graph, node, product, shaped, diag);
 }
 
 static mtl_status match_exponent(ir_graph *graph, ir_node node, base_diag *diag)
@@ -112,10 +115,7 @@ static mtl_status match_exponent(ir_graph *graph, ir_node node, base_diag *diag)
     BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &old.inputs[1], 1, (ir_attr[]){IR_DTYPE(to, base)}, 1, diag,
                        &operands[1]));
     BASE_TRY(ir_insert(graph, node, IR_OP_pow, NULL, operands, 2, NULL, 0, diag, &power));
-    BASE_TRY(ir_take_sources(graph, ir_info(graph, power)->node, node, diag));
-    ir_replace(graph, old.outputs[0], power);
-    ir_remove(graph, node);
-    return MTL_OK;
+    return put_in_place(graph, node, power, power, diag);
 }
 
 /* A plan's relu is for floats; integers go through max. */
@@ -132,10 +132,7 @@ static mtl_status compare_with_zero(ir_graph *graph, ir_node node, base_diag *di
     BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &operands[1], 1, (ir_attr[]){IR_DTYPE(to, dtype)}, 1, diag,
                        &operands[1]));
     BASE_TRY(ir_insert(graph, node, IR_OP_max, NULL, operands, 2, NULL, 0, diag, &larger));
-    BASE_TRY(ir_take_sources(graph, ir_info(graph, larger)->node, node, diag));
-    ir_replace(graph, old.outputs[0], larger);
-    ir_remove(graph, node);
-    return MTL_OK;
+    return put_in_place(graph, node, larger, larger, diag);
 }
 
 /* The importer makes min and max of a Clip of integers. */
