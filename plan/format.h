@@ -135,4 +135,17 @@ typedef enum plan_softmax {
 #undef PLAN_SOFTMAX
 } plan_softmax;
 
+typedef enum plan_mix {
+    PLAN_MIX_none = 0,
+#define PLAN_MIX(number, name) PLAN_MIX_##name = number,
+#include "plan/ops.def"
+#undef PLAN_MIX
+} plan_mix;
+
+typedef enum plan_scan {
+#define PLAN_SCAN(number, name) PLAN_SCAN_##name = number,
+#include "plan/ops.def"
+#undef PLAN_SCAN
+} plan_scan;
+
 #endif

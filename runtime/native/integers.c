@@ -119,6 +119,21 @@ void native_test(plan_unary f, const float *x, uint8_t *y, size_t n)
                 y[o * inner + i] = fold_i##bits(f, x + o * n * inner + i, n, inner);                                   \
             }                                                                                                          \
         }                                                                                                              \
+    }                                                                                                                  \
+    void native_scan_i##bits(const native_scan *call, const i##bits *x, i##bits *y)                                    \
+    {                                                                                                                  \
+        const size_t n = call->n;                                                                                      \
+        for (size_t i = 0; i < call->outer * call->inner; i++) {                                                       \
+            const size_t first = i / call->inner * n * call->inner + i % call->inner;                                  \
+            u##bits total = call->function == PLAN_SCAN_prod;                                                          \
+            for (size_t j = 0; j < n; j++) {                                                                           \
+                const size_t at = first + (call->reverse ? n - 1 - j : j) * call->inner;                               \
+                const u##bits v = (u##bits)x[at];                                                                      \
+                const u##bits next = call->function == PLAN_SCAN_prod ? total * v : total + v;                         \
+                y[at] = (i##bits)(call->exclusive ? total : next);                                                     \
+                total = next;                                                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 
 INTEGERS(32)

@@ -5,8 +5,10 @@
 #include "runtime/native/linear.inc.h"
 #include "runtime/native/math.inc.h"
 #include "runtime/native/matmul.inc.h"
+#include "runtime/native/mix.inc.h"
 #include "runtime/native/native.h"
 #include "runtime/native/reduce.inc.h"
+#include "runtime/native/scan.inc.h"
 #include "runtime/native/softmax.inc.h"
 #include "runtime/native/tables.h"
 #include "runtime/native/vec.inc.h"
@@ -31,4 +33,6 @@ const native_kernels TABLE(NATIVE_ISA) = {
     .reduce = reduce,
     .matmul = matmul,
     .layer_norm = layer_norm,
+    .mix = mix,
+    .scan = scan,
 };

@@ -43,11 +43,13 @@ INLINE vec exp_minus_1_reduced(vec r)
 
 INLINE vec vec_exp(vec x)
 {
-    /* Beyond these the result is 0 or infinity anyway; NaN is the second operand and stays. */
-    x = max_second(splat(-105.0f), min_second(splat(90.0f), x));
-    const reduced e = reduce_exp(x);
+    /* Below the first the result is less than 2^-126: 0, and not by way of a product that underflows, which takes CPUs a
+     * hundred cycles. Beyond the second it is infinity anyway. NaN is the second operand and stays. */
+    const vec least = splat(-87.3365f);
+    const reduced e = reduce_exp(max_second(least, min_second(splat(90.0f), x)));
     const ivec half = e.k >> 1; /* 2^k alone would overflow where the result does not */
-    return ((exp_minus_1_reduced(e.r) + splat(1.0f)) * power_of_two(half)) * power_of_two(e.k - half);
+    const vec result = ((exp_minus_1_reduced(e.r) + splat(1.0f)) * power_of_two(half)) * power_of_two(e.k - half);
+    return (vec)((ivec)result & ~(x < least));
 }
 
 /* exp(x) - 1 for x <= 0. */

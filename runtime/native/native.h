@@ -36,6 +36,30 @@ typedef struct native_linear {
     float a, b;     /* its parameters, as in `unary` */
 } native_linear;
 
+/* Shares of vectors: every gate of a ranker with its experts, or a cross-stitch unit.
+ * y[r, t, j] = sum over e of p[r, t, e] * values[r, index[t * experts + e], j], e in order, where p are the weights or
+ * their softmax over e, whose bits are those of `softmax` with inner 1. */
+typedef struct native_mix {
+    const float *weights; /* (rows, tasks, experts), rows weights_stride apart; 0: one row for all */
+    size_t weights_stride;
+    const float *values; /* (rows, ., h): vectors of a row are adjacent, rows values_stride apart; 0: one row for all */
+    size_t values_stride;
+    const int64_t *index; /* (tasks, experts): which vector of a row, 0 or more; any of them any number of times */
+    float *y;             /* (rows, tasks, h), rows y_stride apart */
+    size_t y_stride;
+    size_t rows, tasks, experts, h;
+    plan_mix function;
+    bool same_index; /* allowed where all tasks have the same index: they then share the reading of the vectors */
+} native_mix;
+
+/* x, y (outer, n, inner): y[., j, .] = the sum or product of x[., 0..j, .]; of x[., j..n-1, .] when in reverse; without
+ * element j itself when exclusive. */
+typedef struct native_scan {
+    plan_scan function;
+    bool exclusive, reverse;
+    size_t outer, n, inner;
+} native_scan;
+
 /* One ISA. `f` is a number of the list in plan/ops.def that the comment names. */
 typedef struct native_kernels {
     mtl_isa isa;
@@ -70,6 +94,12 @@ typedef struct native_kernels {
      * place allowed. */
     void (*layer_norm)(const float *x, const float *scale, const float *bias, float epsilon, float *y, size_t outer,
                        size_t n);
+
+    /* y overlaps nothing. 0 experts: zeros. */
+    void (*mix)(const native_mix *call);
+
+    /* One element after the other, from the neutral element on. In place allowed. */
+    void (*scan)(const native_scan *call, const float *x, float *y);
 } native_kernels;
 
 /* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best
@@ -121,6 +151,10 @@ void native_logic(plan_binary f, const uint8_t *a, size_t a_step, const uint8_t 
  * the greatest number. */
 void native_reduce_i32(plan_reduce f, const int32_t *x, int32_t *y, size_t outer, size_t n, size_t inner);
 void native_reduce_i64(plan_reduce f, const int64_t *x, int64_t *y, size_t outer, size_t n, size_t inner);
+
+/* As in native_kernels; sums and products wrap. In place allowed. */
+void native_scan_i32(const native_scan *call, const int32_t *x, int32_t *y);
+void native_scan_i64(const native_scan *call, const int64_t *x, int64_t *y);
 
 /* Copies rows of `row_bytes` from data (count rows, data_stride_bytes apart) to y (n rows, y_stride_bytes apart):
  * y[i] = data[indices[i]], an index below 0 counts from the end. Returns n, or the position of the first index that is

@@ -187,6 +187,46 @@ static void layer_norm(const float *x, const float *scale, const float *bias, fl
     }
 }
 
+static void mix(const native_mix *call)
+{
+    for (size_t r = 0; r < call->rows; r++) {
+        for (size_t t = 0; t < call->tasks; t++) {
+            const float *weights = call->weights + r * call->weights_stride + t * call->experts;
+            float most = -INFINITY, sum = 0;
+            for (size_t e = 0; e < call->experts; e++) {
+                most = operation(PLAN_BINARY_max, most, weights[e]);
+            }
+            for (size_t e = 0; e < call->experts; e++) {
+                sum += expf(weights[e] - most);
+            }
+            for (size_t j = 0; j < call->h; j++) {
+                float total = 0;
+                for (size_t e = 0; e < call->experts; e++) {
+                    const size_t which = (size_t)call->index[t * call->experts + e];
+                    const float share = call->function == PLAN_MIX_softmax ? expf(weights[e] - most) / sum : weights[e];
+                    total += share * call->values[r * call->values_stride + which * call->h + j];
+                }
+                call->y[r * call->y_stride + t * call->h + j] = total;
+            }
+        }
+    }
+}
+
+static void scan(const native_scan *call, const float *x, float *y)
+{
+    const size_t n = call->n;
+    for (size_t i = 0; i < call->outer * call->inner; i++) {
+        const size_t first = i / call->inner * n * call->inner + i % call->inner;
+        float total = call->function == PLAN_SCAN_prod ? 1 : 0;
+        for (size_t j = 0; j < n; j++) {
+            const size_t at = first + (call->reverse ? n - 1 - j : j) * call->inner;
+            const float v = x[at], next = call->function == PLAN_SCAN_prod ? total * v : total + v;
+            y[at] = call->exclusive ? total : next;
+            total = next;
+        }
+    }
+}
+
 const native_kernels *native_reference(void)
 {
     static const native_kernels kernels = {
@@ -201,6 +241,8 @@ const native_kernels *native_reference(void)
         .reduce = reduce,
         .matmul = matmul,
         .layer_norm = layer_norm,
+        .mix = mix,
+        .scan = scan,
     };
     return &kernels;
 }

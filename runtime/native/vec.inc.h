@@ -95,7 +95,21 @@ INLINE void store_tail(float *p, vec v, size_t count)
 #if LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)v);
 #elif LANES == 8
-    _mm256_maskstore_ps(p, (__m256i)first_lanes(count), (__m256)v);
+    /* In pieces of halving sizes: AVX2's masked stores are slow on many CPUs. */
+    __m128 four = _mm256_castps256_ps128((__m256)v);
+    if (count & 4) {
+        _mm_storeu_ps(p, four);
+        four = _mm256_extractf128_ps((__m256)v, 1);
+        p += 4;
+    }
+    if (count & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, four);
+        four = _mm_movehl_ps(four, four);
+        p += 2;
+    }
+    if (count & 1) {
+        _mm_store_ss(p, four);
+    }
 #else
     memcpy(p, &v, count * sizeof(float));
 #endif
