@@ -37,6 +37,7 @@ struct plan_builder {
     array texts, consts;                                                   /* text_entry, const_entry */
     table text_table, const_table;
     uint64_t const_bytes;
+    uint16_t reader_minor; /* the oldest reader that knows all that was added */
 };
 
 static mtl_status reserve(plan_builder *builder, array *to, size_t more, size_t item_size)
@@ -196,6 +197,9 @@ mtl_status plan_add_step(plan_builder *builder, plan_op op, unsigned function, c
         .operands = (uint32_t)builder->operands.count,
         .attrs = (uint32_t)builder->attrs.count,
     };
+    if (plan_op_since(op) > builder->reader_minor) {
+        builder->reader_minor = (uint16_t)plan_op_since(op);
+    }
     BASE_TRY(plan_add_string(builder, label == NULL ? "" : label, &step.label));
     BASE_TRY(append(builder, &builder->operands, inputs, input_count, sizeof *inputs));
     BASE_TRY(append(builder, &builder->operands, &output, 1, sizeof output));
@@ -266,13 +270,13 @@ static void put_all(const plan_builder *builder, const plan_meta *meta, unsigned
 }
 
 /* Header, table and checksums over the finished sections. */
-static void seal(unsigned char *file, size_t size, plan_section *sections)
+static void seal(const plan_builder *builder, unsigned char *file, size_t size, plan_section *sections)
 {
     plan_header header = {
         .version_major = PLAN_VERSION_MAJOR,
         .version_minor = PLAN_VERSION_MINOR,
         .reader_major = PLAN_VERSION_MAJOR,
-        .reader_minor = 0,
+        .reader_minor = builder->reader_minor,
         .byte_order = PLAN_BYTE_ORDER,
         .section_count = PLAN_SECTION_COUNT,
         .file_size = size,
@@ -309,7 +313,7 @@ mtl_status plan_build(plan_builder *builder, const plan_meta *meta, const void *
     unsigned char *file = base_arena_alloc(builder->arena, bytes);
     BASE_TRY_MEMORY(file, builder->diag);
     put_all(builder, &filled, file, sections);
-    seal(file, bytes, sections);
+    seal(builder, file, bytes, sections);
 
     mtl_error error = {.status = MTL_OK};
     base_diag inner = {.error = &error};

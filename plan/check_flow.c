@@ -230,11 +230,11 @@ static mtl_status check_input(const flow_state *flow, const plan_step *step, boo
     return MTL_OK;
 }
 
-/* Elementwise steps may write where they read, element by element. */
+/* Elementwise steps may write where they read, element by element; so may a scan, which reads an element once. */
 static bool may_replace(const plan_view *view, const plan_step *step, const plan_tensor *in, const plan_tensor *out)
 {
-    return (step->op == PLAN_OP_unary || step->op == PLAN_OP_binary) && in->offset == out->offset &&
-           same_value(view, in, out);
+    bool may = step->op == PLAN_OP_unary || step->op == PLAN_OP_binary || step->op == PLAN_OP_scan;
+    return may && in->offset == out->offset && same_value(view, in, out);
 }
 
 static mtl_status check_overlap(const flow_state *flow, const plan_step *step, unsigned i, const plan_tensor *in,

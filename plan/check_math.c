@@ -5,7 +5,7 @@
 
 #include "plan/check_steps.h"
 
-static mtl_status expect_float_input(const plan_step_check *check, unsigned i, unsigned least_rank)
+mtl_status plan_expect_float_input(const plan_step_check *check, unsigned i, unsigned least_rank)
 {
     char what[32];
     const plan_tensor *tensor = plan_in(check, i);
@@ -17,10 +17,10 @@ static mtl_status expect_float_input(const plan_step_check *check, unsigned i, u
     return MTL_OK;
 }
 
-/* Functions of float32 to float32: what a linear layer can end with. */
-static bool is_activation(unsigned function)
+bool plan_is_activation(unsigned function)
 {
-    return function != PLAN_UNARY_not && function != PLAN_UNARY_isnan && function != PLAN_UNARY_isinf;
+    bool known = function == 0 || plan_function_name(PLAN_OP_unary, function)[0] != '\0';
+    return known && function != PLAN_UNARY_not && function != PLAN_UNARY_isnan && function != PLAN_UNARY_isinf;
 }
 
 /* w is (G, K, N) with nothing empty; a bias is (G, N). */
@@ -52,7 +52,7 @@ mtl_status plan_check_linear(const plan_step_check *check)
 {
     const mtl_dim *w = NULL;
     BASE_TRY(check_weights(check, &w));
-    BASE_TRY(expect_float_input(check, 0, 1));
+    BASE_TRY(plan_expect_float_input(check, 0, 1));
     plan_shape shape = plan_shape_of(check, plan_in(check, 0));
     bool grouped = w[0].fixed != 1;
     if (!plan_dim_equal(shape.dims[shape.rank - 1], w[1])) {
@@ -65,19 +65,19 @@ mtl_status plan_check_linear(const plan_step_check *check)
         return plan_fail_here(check, "input 1 has %" PRId64 " groups, but input 0 is %s", w[0].fixed,
                               plan_shape_text(shape.dims, shape.rank, text, sizeof text));
     }
-    if (!is_activation(check->step->function)) {
+    if (!plan_is_activation(check->step->function)) {
         return plan_fail_here(check, "'%s' is no activation",
                               plan_function_name(PLAN_OP_linear, check->step->function));
     }
-    BASE_TRY(plan_expect_parameters(check));
+    BASE_TRY(plan_expect_parameters(check, check->step->function, 0));
     shape.dims[shape.rank - 1] = w[2];
     return plan_expect_output(check, MTL_F32, &shape);
 }
 
 mtl_status plan_check_matmul(const plan_step_check *check)
 {
-    BASE_TRY(expect_float_input(check, 0, 2));
-    BASE_TRY(expect_float_input(check, 1, 2));
+    BASE_TRY(plan_expect_float_input(check, 0, 2));
+    BASE_TRY(plan_expect_float_input(check, 1, 2));
     plan_shape a = plan_shape_of(check, plan_in(check, 0)), b = plan_shape_of(check, plan_in(check, 1));
     mtl_dim m = a.dims[a.rank - 2], k = a.dims[a.rank - 1], n = b.dims[b.rank - 1];
     if (!plan_dim_equal(k, b.dims[b.rank - 2])) {
@@ -110,7 +110,7 @@ mtl_status plan_check_unary(const plan_step_check *check)
     default: break;
     }
     BASE_TRY(plan_expect_dtype(check, "input 0", x, expected));
-    BASE_TRY(plan_expect_parameters(check));
+    BASE_TRY(plan_expect_parameters(check, check->step->function, 0));
     return plan_expect_output(check, result, &shape);
 }
 
@@ -166,7 +166,7 @@ mtl_status plan_check_softmax(const plan_step_check *check)
 {
     unsigned axis;
     BASE_TRY(plan_expect_function(check, false));
-    BASE_TRY(expect_float_input(check, 0, 1));
+    BASE_TRY(plan_expect_float_input(check, 0, 1));
     BASE_TRY(plan_axis(check, 0, plan_in(check, 0), &axis));
     BASE_TRY(plan_mixes(check, plan_in(check, 0), axis));
     plan_shape shape = plan_shape_of(check, plan_in(check, 0));
@@ -206,7 +206,7 @@ mtl_status plan_check_layer_norm(const plan_step_check *check)
     const plan_tensor *x = plan_in(check, 0);
     plan_shape shape = plan_shape_of(check, x);
     unsigned first;
-    BASE_TRY(expect_float_input(check, 0, 1));
+    BASE_TRY(plan_expect_float_input(check, 0, 1));
     BASE_TRY(plan_axis(check, 0, x, &first));
     double epsilon = plan_attr_float(check->view, check->step, 1);
     if (!(epsilon >= 0 && isfinite(epsilon))) {
@@ -220,7 +220,7 @@ mtl_status plan_check_layer_norm(const plan_step_check *check)
         if (by == NULL) {
             continue;
         }
-        BASE_TRY(expect_float_input(check, i, 0));
+        BASE_TRY(plan_expect_float_input(check, i, 0));
         const mtl_dim *dims = plan_dims_of(check, by);
         bool equal = by->rank == x->rank - first;
         for (unsigned axis = 0; equal && axis < by->rank; axis++) {

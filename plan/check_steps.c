@@ -7,7 +7,7 @@
 #include "base/checked.h"
 
 static const struct {
-    int min_inputs, max_inputs, attrs; /* -1: any number; one an axis */
+    int min_inputs, max_inputs, attrs; /* -1: any number; as the rule says */
     plan_op_check check;
 } ops[] = {
 #define PLAN_OP(number, name, min_inputs, max_inputs, attrs, functions)                                                \
@@ -111,12 +111,12 @@ mtl_status plan_expect_function(const plan_step_check *check, bool none)
     return MTL_OK;
 }
 
-mtl_status plan_expect_parameters(const plan_step_check *check)
+mtl_status plan_expect_parameters(const plan_step_check *check, unsigned function, unsigned first)
 {
-    unsigned used = plan_unary_parameters(check->step->function);
-    for (unsigned i = 0; i < check->step->attr_count; i++) {
-        double number = plan_attr_float(check->view, check->step, i);
-        if (i >= used ? plan_attr(check, i) != 0 : number != number) {
+    unsigned used = plan_unary_parameters(function);
+    for (unsigned i = 0; first + i < check->step->attr_count; i++) {
+        double number = plan_attr_float(check->view, check->step, first + i);
+        if (i >= used ? plan_attr(check, first + i) != 0 : number != number) {
             return plan_fail_here(check, "parameter %u is not %s", i, i >= used ? "used, but not 0" : "a number");
         }
     }
@@ -188,6 +188,11 @@ mtl_status plan_check_steps(const plan_view *view, base_diag *diag)
             return base_fail(diag, MTL_INVALID_DATA, "step %zu: unknown op %u", i, op);
         }
         BASE_TRY(check_ranges(&check, &operands, &attrs));
+        if (plan_op_since(op) > view->header->reader_minor) {
+            return plan_fail_here(&check,
+                                  "the operation is of format 1.%u, but the plan is said to be for readers of 1.%d",
+                                  plan_op_since(op), view->header->reader_minor);
+        }
         BASE_TRY(check_operands(&check));
         if (ops[op].attrs >= 0 && check.step->attr_count != ops[op].attrs) {
             return plan_fail_here(&check, "%d attributes, expected %d", check.step->attr_count, ops[op].attrs);

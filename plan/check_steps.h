@@ -55,8 +55,12 @@ mtl_status plan_axis(const plan_step_check *check, unsigned i, const plan_tensor
 mtl_status plan_mixes(const plan_step_check *check, const plan_tensor *tensor, unsigned axis);
 /* A function of the op's list that has `function` 0 only where `none`. */
 mtl_status plan_expect_function(const plan_step_check *check, bool none);
-/* Parameters of a unary function: unused ones are 0. */
-mtl_status plan_expect_parameters(const plan_step_check *check);
+/* From attribute `first` on, the parameters of a unary function: unused ones are 0. */
+mtl_status plan_expect_parameters(const plan_step_check *check, unsigned function, unsigned first);
+/* Input `i` is float32 of at least that rank. */
+mtl_status plan_expect_float_input(const plan_step_check *check, unsigned i, unsigned least_rank);
+/* Functions of float32 to float32, and 0: what a linear layer or a scan can end with. */
+bool plan_is_activation(unsigned function);
 
 /* One function an op: the shapes, dtypes and attributes that ops.def states. Counts have been checked. */
 #define PLAN_OP(number, name, ...) mtl_status plan_check_##name(const plan_step_check *check);

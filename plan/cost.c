@@ -49,6 +49,8 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_softmax: return 5;    /* maximum, subtract, exp, add, divide */
     case PLAN_OP_layer_norm: return 8; /* mean, centre, square, add, scale and shift */
     case PLAN_OP_reduce: return 0;     /* counted by its input */
+    case PLAN_OP_mix: return times_up(2, (uint64_t)plan_dims(view, first)[2].fixed); /* and the softmax, by its input */
+    case PLAN_OP_scan: return 1 + (view->attrs[step->attrs + 3] != 0);
     case PLAN_OP_cast:
     case PLAN_OP_transpose:
     case PLAN_OP_concat:
@@ -86,6 +88,10 @@ plan_cost plan_step_cost(const plan_view *view, const plan_step *step)
     form flops = scale(elements, flops_per_element(view, step));
     if (step->op == PLAN_OP_reduce) {
         flops = elements_of(view, plan_operand(view, step, 0));
+    }
+    if (step->op == PLAN_OP_mix && step->function == PLAN_MIX_softmax) {
+        form weights = scale(elements_of(view, plan_operand(view, step, 0)), 5);
+        flops = (form){add_up(flops.fixed, weights.fixed), add_up(flops.per_row, weights.per_row)};
     }
     form output_bytes = scale(elements, mtl_dtype_size(out->dtype));
     plan_cost cost = {

@@ -3,7 +3,7 @@
 #include "plan/plan.h"
 
 /* Which list of functions an op takes its function from. */
-typedef enum list { LIST_NONE, LIST_UNARY, LIST_BINARY, LIST_REDUCE, LIST_SOFTMAX } list;
+typedef enum list { LIST_NONE, LIST_UNARY, LIST_BINARY, LIST_REDUCE, LIST_SOFTMAX, LIST_MIX, LIST_SCAN } list;
 
 static const struct {
     const char *name;
@@ -41,6 +41,24 @@ static const char *const softmaxes[] = {
 #undef PLAN_SOFTMAX
 };
 
+static const char *const mixes[] = {
+#define PLAN_MIX(number, name) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_MIX
+};
+
+static const char *const scans[] = {
+#define PLAN_SCAN(number, name) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_SCAN
+};
+
+static const unsigned char sinces[] = {
+#define PLAN_OP_SINCE(minor, name) [PLAN_OP_##name] = minor,
+#include "plan/ops.def"
+#undef PLAN_OP_SINCE
+};
+
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
 const char *plan_op_name(unsigned op)
@@ -61,6 +79,8 @@ const char *plan_function_name(unsigned op, unsigned function)
     case LIST_BINARY: return name_at(binaries, LENGTH(binaries), function);
     case LIST_REDUCE: return name_at(reduces, LENGTH(reduces), function);
     case LIST_SOFTMAX: return name_at(softmaxes, LENGTH(softmaxes), function);
+    case LIST_MIX: return name_at(mixes, LENGTH(mixes), function);
+    case LIST_SCAN: return name_at(scans, LENGTH(scans), function);
     }
     return "";
 }
@@ -68,6 +88,11 @@ const char *plan_function_name(unsigned op, unsigned function)
 unsigned plan_unary_parameters(unsigned function)
 {
     return function < LENGTH(unaries) ? unaries[function].parameters : 0;
+}
+
+unsigned plan_op_since(unsigned op)
+{
+    return op < LENGTH(sinces) ? sinces[op] : 0;
 }
 
 double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i)

@@ -43,6 +43,7 @@ mtl_status plan_check_consts(const plan_view *view, base_diag *diag);
 const char *plan_op_name(unsigned op);                          /* "?" for what is none */
 const char *plan_function_name(unsigned op, unsigned function); /* "" for none */
 unsigned plan_unary_parameters(unsigned function);
+unsigned plan_op_since(unsigned op); /* the minor version of the format that brought it */
 
 static inline const char *plan_string(const plan_view *view, uint32_t offset)
 {

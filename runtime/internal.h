@@ -174,5 +174,7 @@ mtl_status runtime_prepare_gather(const runtime_context *context, runtime_step *
 mtl_status runtime_prepare_copy(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_store(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_extents(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *result);
 
 #endif

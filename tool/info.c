@@ -80,7 +80,7 @@ static json_t *attrs_of(const plan_view *view, const plan_step *step, bool *ok)
     bool unary = step->op == PLAN_OP_unary || step->op == PLAN_OP_linear;
     unsigned count = unary ? plan_unary_parameters(step->function) : step->attr_count;
     for (unsigned i = 0; i < count; i++) {
-        bool real = unary || (step->op == PLAN_OP_layer_norm && i == 1);
+        bool real = unary || (step->op == PLAN_OP_layer_norm && i == 1) || (step->op == PLAN_OP_scan && i >= 4);
         append(array, real ? real_of(plan_attr_float(view, step, i)) : json_integer(view->attrs[step->attrs + i]), ok);
     }
     return array;

@@ -477,6 +477,46 @@ static void reference_gather(const op_case *c, int64_t rows, void *const *in, do
     }
 }
 
+static void reference_mix(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    const int64_t *weights = c->in[0].shape, *values = c->in[1].shape;
+    int64_t tasks = weights[1], experts = weights[2], h = values[2];
+    for (int64_t i = 0; i < rows * tasks; i++) {
+        int64_t row = i / tasks, task = i % tasks;
+        const float *logits = (const float *)in[0] + ((weights[0] < 0 ? row : 0) * tasks + task) * experts;
+        const float *vectors = (const float *)in[1] + (values[0] < 0 ? row : 0) * values[1] * h;
+        double sum = 0;
+        for (int64_t e = 0; e < experts; e++) {
+            sum += exp((double)logits[e]);
+        }
+        for (int64_t j = 0; j < h; j++) {
+            double total = 0;
+            for (int64_t e = 0; e < experts; e++) {
+                double share = c->function == PLAN_MIX_softmax ? exp((double)logits[e]) / sum : (double)logits[e];
+                total += share * (double)vectors[c->attrs[task * experts + e] * h + j];
+            }
+            out[i * h + j] = total;
+        }
+    }
+}
+
+static void reference_scan(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    size_t p[3];
+    split(&c->in[0], rows, (int)c->attrs[0], (int)c->attrs[0] + 1, p);
+    for (size_t i = 0; i < p[0] * p[2]; i++) {
+        double total = c->function == PLAN_SCAN_prod ? 1 : 0;
+        for (size_t j = 0; j < p[1]; j++) {
+            size_t at = i / p[2] * p[1] * p[2] + (c->attrs[2] != 0 ? p[1] - 1 - j : j) * p[2] + i % p[2];
+            double v = number_at(c->in[0].dtype, in[0], at);
+            double next = c->function == PLAN_SCAN_prod ? total * v : total + v;
+            out[at] = c->attrs[1] != 0 ? total : next;
+            out[at] = c->attrs[3] == PLAN_UNARY_sigmoid ? 1 / (1 + exp(-out[at])) : out[at];
+            total = next;
+        }
+    }
+}
+
 static void reference_cast(const op_case *c, int64_t rows, void *const *in, double *out)
 {
     for (size_t i = 0; i < count_of(&c->out, rows); i++) {

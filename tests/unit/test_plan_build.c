@@ -22,6 +22,8 @@ static void a_plan_is_read_back(void **state)
     assert_int_equal(view.signature[0], T_X);
     assert_int_equal(view.signature[3], T_OUT_USER);
     assert_int_equal((view.consts - file) % PLAN_CONSTS_ALIGNMENT, 0);
+    assert_int_equal(view.header->version_minor, PLAN_VERSION_MINOR);
+    assert_int_equal(view.header->reader_minor, 0); /* nothing in it is newer */
     const plan_step *step = &view.steps[S_LINEAR];
     assert_string_equal(plan_op_name(step->op), "linear");
     assert_string_equal(plan_function_name(step->op, step->function), "leaky_relu");
@@ -134,7 +136,12 @@ static void names_have_bounds(void **state)
     assert_string_equal(plan_function_name(PLAN_OP_binary, 9999), "");
     assert_string_equal(plan_function_name(PLAN_OP_reduce, PLAN_REDUCE_mean), "mean");
     assert_string_equal(plan_function_name(PLAN_OP_softmax, PLAN_SOFTMAX_log_softmax), "log_softmax");
+    assert_string_equal(plan_function_name(PLAN_OP_mix, PLAN_MIX_softmax), "softmax");
+    assert_string_equal(plan_function_name(PLAN_OP_scan, PLAN_SCAN_prod), "prod");
     assert_string_equal(plan_function_name(PLAN_OP_copy, 1), "");
+    assert_int_equal(plan_op_since(PLAN_OP_extents), 0);
+    assert_int_equal(plan_op_since(PLAN_OP_mix), 1);
+    assert_int_equal(plan_op_since(9999), 0);
     assert_int_equal(plan_unary_parameters(PLAN_UNARY_clip), 2);
     assert_int_equal(plan_unary_parameters(12345), 0);
     char text[PLAN_SHAPE_TEXT];
@@ -229,6 +236,9 @@ static mtl_status build_rule(const op_rule *rule, mtl_error *error)
     const void *data;
     size_t size;
     mtl_status status = plan_build(builder, &meta, &data, &size);
+    if (status == MTL_OK) {
+        assert_int_equal(((const plan_header *)data)->reader_minor, plan_op_since(rule->op));
+    }
     base_arena_free(&arena);
     return status;
 }
@@ -306,6 +316,34 @@ static const op_rule rules[] = {
     {PLAN_OP_store, 0, {"f32 8"}, "f32 8", {0}, 0, "no axis holds the candidates", 0},
     {PLAN_OP_copy, 0, {"f32 2"}, "f32 2", {0}, 0, NULL, 0},
     {PLAN_OP_reduce, PLAN_REDUCE_mean, {"f32 B,2"}, "f32 2", {0, 1}, 2, "does not mix", 0},
+    {PLAN_OP_mix, PLAN_MIX_softmax, {"f32 B,2,3", "f32 B,4,8"}, "f32 B,2,8", {0, 1, 2, 3, 3, 0}, 6, NULL, 0},
+    {PLAN_OP_mix, 0, {"f32 1,2,2", "f32 B,2,8"}, "f32 B,2,8", {0, 1, 1, 0}, 4, NULL, 0},
+    {PLAN_OP_mix, PLAN_MIX_softmax, {"f32 B,1,2", "f32 1,2,8"}, "f32 B,1,8", {0, 1}, 2, NULL, 0},
+    {PLAN_OP_mix, PLAN_MIX_softmax, {"f32 1,1,2", "f32 1,2,8"}, "f32 1,1,8", {0, 1}, 2, NULL, 0},
+    {PLAN_OP_mix, 2, {"f32 B,1,2", "f32 B,2,8"}, "f32 B,1,8", {0, 1}, 2, "function 2 is none", 0},
+    {PLAN_OP_mix, 0, {"f32 B,1,2", "f32 B,2,8"}, "f32 B,1,8", {0, 2}, 2, "index 1 is 2 of 2 vectors", 0},
+    {PLAN_OP_mix, 0, {"f32 B,1,2", "f32 B,2,8"}, "f32 B,1,8", {-1, 1}, 2, "index 0 is -1 of 2 vectors", 0},
+    {PLAN_OP_mix, 0, {"f32 B,1,2", "f32 B,2,8"}, "f32 B,1,8", {0}, 1, "one for each of 1 x 2 weights", 0},
+    {PLAN_OP_mix, 0, {"f32 B,2", "f32 B,2,8"}, "f32 B,1,8", {0, 1}, 2, "input 0 has rank 2", 0},
+    {PLAN_OP_mix, 0, {"f32 B,1,2", "f32 B,2,8,1"}, "f32 B,1,8", {0, 1}, 2, "input 1 is (B, 2, 8, 1), expected", 0},
+    {PLAN_OP_mix, 0, {"f32 1,1,2", "f32 1,B,8"}, "f32 1,1,8", {0, 1}, 2, "input 1 is (1, B, 8), expected", 1},
+    {PLAN_OP_mix, 0, {"f32 B,1,2", "f32 3,2,8"}, "f32 B,1,8", {0, 1}, 2, "shapes (B,) and (3,) do not broadcast", 0},
+    {PLAN_OP_mix, 0, {"f32 B,1,2", "f32 B,2,8"}, "f32 B,8", {0, 1}, 2, "expected (B, 1, 8)", 0},
+    {PLAN_OP_mix, 0, {"i64 B,1,2", "f32 B,2,8"}, "f32 B,1,8", {0, 1}, 2, "input 0 is int64, expected float32", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {1, 0, 1, PLAN_UNARY_sigmoid}, 6, NULL, 0},
+    {PLAN_OP_scan, PLAN_SCAN_prod, {"i64 B,3"}, "i64 B,3", {1, 1}, 6, NULL, 0},
+    {PLAN_OP_scan, 0, {"f32 B,3"}, "f32 B,3", {1}, 6, "function 0 is none", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {2}, 6, "axis 2 of an input of rank 2", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {0}, 6, "does not mix", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {0}, 6, NULL, 1},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {1, 2}, 6, "attribute 1 is 2, expected 0 or 1", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {1, 0, 0, PLAN_UNARY_not}, 6, "no activation of float32", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {1, 0, 0, 31}, 6, "no activation", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {1, 0, 0, -1}, 6, "no activation", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"i64 B,3"}, "i64 B,3", {1, 0, 0, PLAN_UNARY_neg}, 6, "no activation of int64", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,3", {1, 0, 0, 0, 1}, 6, "parameter 0 is not used, but not 0", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"boo B,3"}, "boo B,3", {1}, 6, "input 0 is bool", 0},
+    {PLAN_OP_scan, PLAN_SCAN_sum, {"f32 B,3"}, "f32 B,4", {1}, 6, "expected (B, 3)", 0},
     {PLAN_OP_extents, 0, {NULL}, "i64 2", {0, 1, 512, 0}, 4, NULL, 1},
     {PLAN_OP_extents, 0, {NULL}, "i64 3", {0, 1, 512, 0}, 4, "expected (2,)", 1},
     {PLAN_OP_extents, 0, {NULL}, "i64 1", {0, 1, 512}, 3, "expected pairs", 1},
@@ -354,6 +392,8 @@ static void the_manual_lists_every_op_and_function(void **state)
 #define PLAN_BINARY(number, name, ...) expect_row(manual, number, #name);
 #define PLAN_REDUCE(number, name) expect_row(manual, number, #name);
 #define PLAN_SOFTMAX(number, name) expect_row(manual, number, #name);
+#define PLAN_MIX(number, name) expect_row(manual, number, #name);
+#define PLAN_SCAN(number, name) expect_row(manual, number, #name);
 #include "plan/ops.def"
     free(manual);
 }

@@ -386,6 +386,51 @@ static void test_gather(void **state)
     }
 }
 
+static void test_mix(void **state)
+{
+    (void)state;
+    uint64_t seed = 15;
+    for (int i = 0; i < 16; i++) {
+        int64_t tasks = 1 + random_below(&seed, 3), experts = 1 + random_below(&seed, 5);
+        int64_t vectors = 1 + random_below(&seed, 6), h = 1 + random_below(&seed, 40);
+        op_case c = {.op = PLAN_OP_mix,
+                     .function = i % 4 == 3 ? PLAN_MIX_none : PLAN_MIX_softmax,
+                     .attr_count = (int)(tasks * experts),
+                     .input_count = 2,
+                     .reference = reference_mix,
+                     .tolerance = 1e-5};
+        bool same = i % 2 == 0;
+        for (int64_t e = 0; e < tasks * experts; e++) {
+            c.attrs[e] = same && e >= experts ? c.attrs[e - experts] : random_below(&seed, vectors);
+        }
+        c.in[0] = i % 4 > 1 ? constant(MTL_F32, SHAPE(1, tasks, experts)) : value(MTL_F32, SHAPE(B, tasks, experts));
+        c.in[1] = i % 8 == 0 ? constant(MTL_F32, SHAPE(1, vectors, h)) : value(MTL_F32, SHAPE(B, vectors, h));
+        c.out = value(MTL_F32, SHAPE(B, tasks, h));
+        check_case(&c, &seed);
+    }
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    uint64_t seed = 16;
+    static const mtl_dtype dtypes[] = {MTL_F32, MTL_I32, MTL_I64};
+    for (int i = 0; i < 24; i++) {
+        mtl_dtype dtype = dtypes[i % 3];
+        op_case c = {.op = PLAN_OP_scan,
+                     .function = i % 2 == 0 ? PLAN_SCAN_sum : PLAN_SCAN_prod,
+                     .attr_count = 6,
+                     .attrs = {1, i / 2 % 2, i / 4 % 2, i % 6 == 0 ? PLAN_UNARY_sigmoid : 0},
+                     .input_count = 1,
+                     .reference = reference_scan,
+                     .tolerance = 1e-5};
+        int64_t n = 1 + random_below(&seed, 3), inner = i / 8 == 0 ? 1 : 1 + random_below(&seed, 40);
+        c.id_limit = 6; /* of integers: products that a double holds exactly */
+        c.in[0] = c.out = value(dtype, SHAPE(B, n, inner));
+        check_case(&c, &seed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,7 +438,8 @@ int main(void)
         cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),  cmocka_unit_test(test_cast),
         cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce), cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),  cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather),
+        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather), cmocka_unit_test(test_mix),
+        cmocka_unit_test(test_scan),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
 }

@@ -1,0 +1,147 @@
+/* Steps that only rankers have: gates with their experts, running sums and products. oneDNN has no primitive for either,
+ * so that they stay native whatever the provider. */
+#include "runtime/internal.h"
+#include "runtime/native/native.h"
+
+typedef struct mix_state {
+    runtime_ref weights, values, y;
+    runtime_affine rows;
+    native_mix call;
+    const native_kernels *native;
+} mix_state;
+
+static mtl_status mix_run(const void *state, const runtime_frame *frame)
+{
+    const mix_state *s = state;
+    native_mix call = s->call;
+    call.weights = (const float *)runtime_in(frame, &s->weights);
+    call.values = (const float *)runtime_in(frame, &s->values);
+    call.y = (float *)runtime_out(frame, &s->y);
+    call.rows = (size_t)runtime_at(s->rows, frame->rows);
+    s->native->mix(&call);
+    return MTL_OK;
+}
+
+/* Elements from one row of an operand (B, ., .) to the next; 0 where it has one row for all. */
+static size_t row_stride(const plan_view *view, const plan_tensor *tensor)
+{
+    runtime_affine rows = runtime_extent(view, tensor, 0);
+    bool one = rows.fixed == 1 && rows.per_row == 0;
+    return one ? 0 : (size_t)runtime_elements(view, tensor, 1, tensor->rank).fixed;
+}
+
+/* Whether all tasks take the same vectors in the same order. */
+static bool same_index(const native_mix *call)
+{
+    for (size_t i = call->experts; i < call->tasks * call->experts; i++) {
+        if (call->index[i] != call->index[i - call->experts]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *weights = plan_operand(view, context->step, 0), *values = plan_operand(view, context->step, 1);
+    const plan_tensor *y = plan_result(view, context->step);
+    mix_state *s = RUNTIME_NEW(context->memory, mix_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->native = context->plan->native;
+    s->weights = runtime_ref_of(view, weights);
+    s->values = runtime_ref_of(view, values);
+    s->y = runtime_ref_of(view, y);
+    s->rows = runtime_extent(view, y, 0);
+    s->call = (native_mix){
+        .weights_stride = row_stride(view, weights),
+        .values_stride = row_stride(view, values),
+        .index = view->attrs + context->step->attrs,
+        .y_stride = (size_t)runtime_elements(view, y, 1, y->rank).fixed,
+        .tasks = (size_t)runtime_extent(view, weights, 1).fixed,
+        .experts = (size_t)runtime_extent(view, weights, 2).fixed,
+        .h = (size_t)runtime_extent(view, values, 2).fixed,
+        .function = (plan_mix)context->step->function,
+    };
+    s->call.same_index = same_index(&s->call);
+    *result = (runtime_step){.run = mix_run, .state = s};
+    return MTL_OK;
+}
+
+typedef struct scan_state {
+    runtime_ref x, y;
+    runtime_affine outer, n, inner;
+    native_scan call;
+    plan_unary act;
+    float a, b;
+    const native_kernels *native;
+} scan_state;
+
+static native_scan scan_call(const scan_state *s, const runtime_frame *frame)
+{
+    native_scan call = s->call;
+    call.outer = (size_t)runtime_at(s->outer, frame->rows);
+    call.n = (size_t)runtime_at(s->n, frame->rows);
+    call.inner = (size_t)runtime_at(s->inner, frame->rows);
+    return call;
+}
+
+static mtl_status scan_run(const void *state, const runtime_frame *frame)
+{
+    const scan_state *s = state;
+    const native_scan call = scan_call(s, frame);
+    float *y = (float *)runtime_out(frame, &s->y);
+    s->native->scan(&call, (const float *)runtime_in(frame, &s->x), y);
+    if (s->act != PLAN_UNARY_none) {
+        s->native->unary(s->act, s->a, s->b, y, y, call.outer * call.n * call.inner);
+    }
+    return MTL_OK;
+}
+
+static mtl_status scan_run_i32(const void *state, const runtime_frame *frame)
+{
+    const scan_state *s = state;
+    const native_scan call = scan_call(s, frame);
+    native_scan_i32(&call, (const int32_t *)(const void *)runtime_in(frame, &s->x),
+                    (int32_t *)(void *)runtime_out(frame, &s->y));
+    return MTL_OK;
+}
+
+static mtl_status scan_run_i64(const void *state, const runtime_frame *frame)
+{
+    const scan_state *s = state;
+    const native_scan call = scan_call(s, frame);
+    native_scan_i64(&call, (const int64_t *)(const void *)runtime_in(frame, &s->x),
+                    (int64_t *)(void *)runtime_out(frame, &s->y));
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_step *step = context->step;
+    const plan_tensor *x = plan_operand(view, step, 0);
+    const int64_t *attrs = view->attrs + step->attrs;
+    const unsigned axis = (unsigned)attrs[0];
+    scan_state *s = RUNTIME_NEW(context->memory, scan_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    s->native = context->plan->native;
+    s->x = runtime_ref_of(view, x);
+    s->y = runtime_ref_of(view, plan_result(view, step));
+    s->outer = runtime_elements(view, x, 0, axis);
+    s->n = runtime_extent(view, x, axis);
+    s->inner = runtime_elements(view, x, axis + 1, x->rank);
+    s->call =
+        (native_scan){.function = (plan_scan)step->function, .exclusive = attrs[1] != 0, .reverse = attrs[2] != 0};
+    s->act = (plan_unary)attrs[3];
+    s->a = (float)plan_attr_float(view, step, 4);
+    s->b = (float)plan_attr_float(view, step, 5);
+    switch (x->dtype) {
+    case MTL_F32: *result = (runtime_step){.run = scan_run, .state = s}; return MTL_OK;
+    case MTL_I32: *result = (runtime_step){.run = scan_run_i32, .state = s, .kernel = "plain"}; return MTL_OK;
+    case MTL_I64: *result = (runtime_step){.run = scan_run_i64, .state = s, .kernel = "plain"}; return MTL_OK;
+    default:
+        return runtime_fail_step(context, MTL_UNSUPPORTED, "running %s of %s",
+                                 plan_function_name(PLAN_OP_scan, step->function), mtl_dtype_name((mtl_dtype)x->dtype));
+    }
+}
