@@ -125,6 +125,17 @@ static mtl_status axis_step(compiler_lowering *lowering, const ir_node_info *nod
     return operands(lowering, node, draft);
 }
 
+static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    draft->op = PLAN_OP_scan;
+    draft->function = PLAN_SCAN_sum;
+    draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
+    draft->attrs[1] = ir_attr_int(node, IR_ATTR_exclusive) != 0;
+    draft->attrs[2] = ir_attr_int(node, IR_ATTR_reverse) != 0;
+    draft->attr_count = 6; /* the last three: no activation */
+    return operands(lowering, node, draft);
+}
+
 static mtl_status layer_norm_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     draft->op = PLAN_OP_layer_norm;
@@ -203,6 +214,7 @@ static step_function *find_step(ir_op op)
     case IR_OP_softmax:
     case IR_OP_log_softmax:
     case IR_OP_gather: return axis_step;
+    case IR_OP_cumsum: return scan_step;
     case IR_OP_layer_norm: return layer_norm_step;
     case IR_OP_transpose: return transpose_step;
     case IR_OP_slice: return slice_step;
@@ -237,12 +249,14 @@ static mtl_status check_dtypes(const compiler_lowering *lowering, ir_node id)
     for (uint32_t i = 0; i < node->input_count + node->output_count; i++) {
         ir_value value = i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
         mtl_dtype dtype = value != 0 ? ir_type_of(lowering->graph, value)->dtype : MTL_F32;
-        bool product = node->op == IR_OP_matmul;
-        if (product ? dtype != MTL_F32 : !computes_on(dtype)) {
+        bool product = node->op == IR_OP_matmul, sum = node->op == IR_OP_cumsum && dtype == MTL_BOOL;
+        if (product ? dtype != MTL_F32 : sum || !computes_on(dtype)) {
             return ir_fail(lowering->graph, id, lowering->diag, MTL_UNSUPPORTED,
                            "'%s' is %s; only float32%s computed on (cast it first)",
                            ir_info(lowering->graph, value)->name, mtl_dtype_name(dtype),
-                           product ? " products are" : ", int64, int32 and bool are");
+                           product ? " products are"
+                           : sum   ? ", int64 and int32 sums are"
+                                   : ", int64, int32 and bool are");
         }
     }
     return MTL_OK;

@@ -488,6 +488,9 @@ add("ReduceSum", x(5, dtype=I64), ints(1), since=13)
 add("ReduceSum", x(5, dtype=I32), ints(-1), keepdims=0, since=13)
 for axis, exclusive, reverse in itertools.product((1, -1, 0), (0, 1), (0, 1)):
     add("CumSum", k(4, 3), np.asarray(axis, I32 if axis == 1 else I64), exclusive=exclusive, reverse=reverse)
+    given = np.asarray(axis, I32 if axis == 1 else I64)
+    for spec in (x(3), x(4, 5), x(3, 2, 17), x(6, dtype=I64), x(2, 3, dtype=I32)):
+        add("CumSum", spec, given, exclusive=exclusive, reverse=reverse)
 for axis, spec in ((-1, x(6)), (1, x(6)), (-1, x(3, 6)), (-2, x(3, 6)), (2, x(2, 3, 4)), (1, x(2, 3))):
     shape = (0, *spec.dims)[axis:] if axis > 0 else spec.dims[axis:]
     add("LayerNormalization", spec, k(*shape), axis=axis, since=17)
@@ -585,7 +588,8 @@ for equation, operands in {
 
 # Nodes that the standard allows and we do not, or not yet, and words of the message.
 REFUSED = [
-    ("CumSum", [x(4), np.asarray(1)], {}, NEWEST, "run time"),
+    ("CumSum", [x(4), x(dtype=I64)], {}, NEWEST, "depends on data"),
+    ("CumSum", [x(4, dtype=np.uint32), np.asarray(1)], {}, NEWEST, "uint32"),
     ("Slice", [x(4), ints(-1), ints(2**31), ints(0)], {}, NEWEST, "the number of candidates"),
     ("Concat", [x(4), k(1, 4)], {"axis": 0}, NEWEST, "B+1"),
     ("ReduceL1", [x(4)], {"noop_with_empty_axes": 1}, NEWEST, "noop_with_empty_axes"),
