@@ -150,6 +150,30 @@ static mtl_status check_weights(const ir_graph *graph, ir_node node, base_diag *
     return weights->count > 0 ? MTL_OK : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "its weights have no elements");
 }
 
+/* softmax, gather and matmul: (B, T, 1, E) by (B, T, E, H). */
+static mtl_status spell_out_mix(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    ir_node_info old = *ir_node_of(graph, node);
+    const ir_attr *index = ir_find_attr(&old, IR_ATTR_index);
+    ir_type result = *ir_type_of(graph, old.outputs[0]), weights = *ir_type_of(graph, old.inputs[0]), values = result;
+    ir_value p = old.inputs[0], x = old.inputs[1], numbers;
+    if (ir_find_attr(&old, IR_ATTR_function)->text[0] != '\0') {
+        BASE_TRY(ir_insert(graph, node, IR_OP_softmax, NULL, &p, 1, (ir_attr[]){IR_INT(axis, 2)}, 1, diag, &p));
+    }
+    values.rank = weights.rank = 4;
+    values.dim[3] = values.dim[2];
+    values.dim[2] = weights.dim[3] = weights.dim[2];
+    weights.dim[2] = ir_dim_const(1);
+    BASE_TRY(ir_add_const_ints(graph, index->ints, index->count, 1, diag, &numbers));
+    BASE_TRY(ir_insert(graph, node, IR_OP_gather, NULL, (ir_value[]){x, numbers}, 2, (ir_attr[]){IR_INT(axis, 1)}, 1,
+                       diag, &x));
+    BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &x, 1, NULL, 0, &values, diag, &x));
+    BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &p, 1, NULL, 0, &weights, diag, &p));
+    BASE_TRY(ir_insert(graph, node, IR_OP_matmul, NULL, (ir_value[]){p, x}, 2, NULL, 0, diag, &p));
+    BASE_TRY(ir_insert_typed(graph, node, IR_OP_reshape, NULL, &p, 1, NULL, 0, &result, diag, &x));
+    return put_in_place(graph, node, p, x, diag);
+}
+
 /* Models may carry any bits; what a step computes with must be a number. */
 static mtl_status check_numbers(const ir_graph *graph, ir_node node, base_diag *diag)
 {
@@ -180,6 +204,7 @@ mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
         case IR_OP_reduce_prod: BASE_TRY(gather_reduced_axes(graph, node, diag)); break;
         case IR_OP_clip: BASE_TRY(check_clip(graph, node, diag)); break;
         case IR_OP_linear: BASE_TRY(check_weights(graph, node, diag)); break;
+        case IR_OP_mix: BASE_TRY(spell_out_mix(graph, node, diag)); break;
         case IR_OP_matmul: BASE_TRY(widen_vectors(graph, node, diag)); break;
         case IR_OP_relu: BASE_TRY(compare_with_zero(graph, node, diag)); break;
         case IR_OP_pow: BASE_TRY(match_exponent(graph, node, diag)); break;

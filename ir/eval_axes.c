@@ -133,8 +133,10 @@ mtl_status ir_eval_reduce(const ir_eval_call *call)
     return ir_dtype_is_float(call->output->dtype) ? reduce_floats(call, &walk, group) : reduce_ints(call, &walk, group);
 }
 
+/* Running sums, and for cumprod running products. */
 mtl_status ir_eval_cumsum(const ir_eval_call *call)
 {
+    bool product = call->node->op == IR_OP_cumprod;
     ir_axis_view view = ir_view_axis(call->output, (int)ir_attr_int(call->node, IR_ATTR_axis));
     bool exclusive = ir_attr_int(call->node, IR_ATTR_exclusive) != 0;
     bool reverse = ir_attr_int(call->node, IR_ATTR_reverse) != 0;
@@ -151,16 +153,18 @@ mtl_status ir_eval_cumsum(const ir_eval_call *call)
     }
     for (int64_t line = 0; line < view.outer * view.inner; line++) {
         int64_t base = line / view.inner * view.extent * view.inner + line % view.inner;
-        double sum = 0;
-        uint64_t total = 0;
+        double sum = product ? 1 : 0;
+        uint64_t total = product ? 1 : 0;
         for (int64_t k = 0; k < view.extent; k++) {
             int64_t at = base + (reverse ? view.extent - 1 - k : k) * view.inner;
             if (f != NULL) {
-                fy[at] = exclusive ? sum : sum + f[at];
-                sum += f[at];
+                double next = product ? sum * f[at] : sum + f[at];
+                fy[at] = exclusive ? sum : next;
+                sum = next;
             } else {
-                ny[at] = ir_wrap_int((int64_t)(exclusive ? total : total + (uint64_t)n[at]), call->output->dtype);
-                total += (uint64_t)n[at];
+                uint64_t next = product ? total * (uint64_t)n[at] : total + (uint64_t)n[at];
+                ny[at] = ir_wrap_int((int64_t)(exclusive ? total : next), call->output->dtype);
+                total = next;
             }
         }
     }

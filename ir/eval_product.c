@@ -1,4 +1,6 @@
 /* Reference evaluation of products. */
+#include <math.h>
+
 #include "ir/eval.h"
 
 /* a (m, k) x b (k, n), rows `a_row`, `b_row` apart, into y (m, n). */
@@ -116,6 +118,47 @@ mtl_status ir_eval_linear(const ir_eval_call *call)
         for (int64_t column = 0; column < n; column++) {
             double sum = bias != NULL ? out[column] + bias[group * n + column] : out[column];
             out[column] = ir_eval_unary_float(op, call->node, sum);
+        }
+    }
+    return MTL_OK;
+}
+
+/* The weights of one task as its sum takes them. */
+static void probabilities(const double *weights, int64_t experts, bool softmax, double *p)
+{
+    double largest = -INFINITY, sum = 0;
+    for (int64_t e = 0; e < experts; e++) {
+        largest = isnan(weights[e]) || weights[e] > largest ? weights[e] : largest;
+    }
+    for (int64_t e = 0; e < experts; e++) {
+        p[e] = softmax ? exp(weights[e] - largest) : weights[e];
+        sum += p[e];
+    }
+    for (int64_t e = 0; e < experts && softmax; e++) {
+        p[e] /= sum;
+    }
+}
+
+mtl_status ir_eval_mix(const ir_eval_call *call)
+{
+    const ir_tensor *w = call->inputs[0], *v = call->inputs[1];
+    const int64_t *index = ir_find_attr(call->node, IR_ATTR_index)->ints;
+    bool softmax = ir_find_attr(call->node, IR_ATTR_function)->text[0] != '\0';
+    int64_t tasks = w->shape[1], experts = w->shape[2], count = v->shape[1], width = v->shape[2];
+    const double *weights, *values;
+    double *y, *p = BASE_NEW_ARRAY(call->arena, double, (size_t)experts);
+    BASE_TRY_MEMORY(p, call->diag);
+    BASE_TRY(ir_eval_floats(call, 0, &weights));
+    BASE_TRY(ir_eval_floats(call, 1, &values));
+    BASE_TRY(ir_eval_new_floats(call, &y));
+    for (int64_t row = 0; row < v->shape[0]; row++) {
+        for (int64_t task = 0; task < tasks; task++) {
+            int64_t gate = (w->shape[0] == 1 ? 0 : row * tasks) + task;
+            double *out = y + (row * tasks + task) * width;
+            probabilities(weights + gate * experts, experts, softmax, p);
+            for (int64_t e = 0; e < experts; e++) {
+                product_floats(p + e, values + (row * count + index[task * experts + e]) * width, 1, 1, width, out);
+            }
         }
     }
     return MTL_OK;

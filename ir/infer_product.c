@@ -1,6 +1,8 @@
 /* Types of matrix products. */
 #include "ir/infer.h"
 
+#include <string.h>
+
 static mtl_status no_product(const ir_infer_context *c)
 {
     return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%s have no matrix product",
@@ -72,5 +74,46 @@ mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)
     }
     *type = *x;
     type->dim[type->rank - 1] = w->dim[w->rank - 1];
+    return MTL_OK;
+}
+
+/* The numbers of values that the weights belong to. */
+static mtl_status check_index(const ir_infer_context *c, const ir_type *weights, const ir_type *values)
+{
+    const ir_attr *index = ir_find_attr(c->info, IR_ATTR_index);
+    ir_dim count;
+    if (!ir_dim_mul(weights->dim[1], weights->dim[2], &count) || !ir_dim_is(count, (int64_t)index->count)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "%zu numbers in index, expected %s x %s",
+                       index->count, ir_infer_dim_text(c, weights->dim[1]), ir_infer_dim_text(c, weights->dim[2]));
+    }
+    for (size_t i = 0; i < index->count; i++) {
+        if (index->ints[i] < 0 || index->ints[i] >= values->dim[1].c) {
+            return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "index %lld is out of range for %s values",
+                           (long long)index->ints[i], ir_infer_dim_text(c, values->dim[1]));
+        }
+    }
+    return MTL_OK;
+}
+
+mtl_status ir_infer_mix(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *weights = ir_infer_operand(c, 0), *values = ir_infer_operand(c, 1);
+    const char *function = ir_find_attr(c->info, IR_ATTR_function)->text;
+    BASE_TRY(ir_infer_check_float(c, 0));
+    BASE_TRY(ir_infer_one_dtype(c));
+    if (function == NULL || (function[0] != '\0' && strcmp(function, "softmax") != 0)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "function '%s', expected 'softmax' or ''",
+                       function == NULL ? "" : function);
+    }
+    if (weights->rank != 3 || values->rank != 3 ||
+        (!ir_dim_is(weights->dim[0], 1) && !ir_dim_equal(weights->dim[0], values->dim[0])) ||
+        !ir_dim_is_const(weights->dim[1]) || !ir_dim_is_const(weights->dim[2]) || !ir_dim_is_const(values->dim[1])) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA,
+                       "%s, expected weights (B, T, E) or (1, T, E) and values (B, M, H), with fixed T, E and M",
+                       ir_infer_operands_text(c));
+    }
+    BASE_TRY(check_index(c, weights, values));
+    *type = *values;
+    type->dim[1] = weights->dim[1];
     return MTL_OK;
 }

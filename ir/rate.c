@@ -322,6 +322,17 @@ static ir_rate ir_rate_linear(const ir_infer_context *c, const ir_type *type)
     return mixes ? rate_batch : ir_rate_elementwise(c, type);
 }
 
+/* Along axis 0 everything stays apart; what mixes are the other two. */
+static ir_rate ir_rate_mix(const ir_infer_context *c, const ir_type *type)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        if (is_row(c, i) && rate_of(c, i)->axis != 0) {
+            return rate_batch;
+        }
+    }
+    return ir_rate_broadcast(c, type);
+}
+
 static rate_function *const functions[IR_OP_COUNT] = {
 #define OP(name, min, max, outputs, infer, rate, eval, attrs) [IR_OP_##name] = ir_rate_##rate,
 #include "ir/ops.def"

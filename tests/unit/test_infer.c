@@ -112,6 +112,37 @@ static void along_axes(void **state)
                    "no axis of channels");
     expect_type(&t, node(&t, IR_OP_cumsum, NULL, V(x), A(IR_INT(axis, 1), IR_INT(exclusive, 0), IR_INT(reverse, 0))),
                 "f32[B, 3, 8]");
+    expect_type(&t, node(&t, IR_OP_cumprod, NULL, V(x), A(IR_INT(axis, 1), IR_INT(exclusive, 0), IR_INT(reverse, 0))),
+                "f32[B, 3, 8]");
+    lab_close(&t);
+}
+
+static void mixtures(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value gates = add_input(&t, "f32[B,2,3]"), experts = add_input(&t, "f32[B,4,8]");
+    ir_value fixed = add_weights(&t, "f32[1,2,3]"), many = add_input(&t, "f32[B,U,8]");
+    ir_value user = add_input(&t, "f32[U,2,3]"), wide = add_input(&t, "f64[B,4,8]"), flat = add_input(&t, "f32[B,3]");
+    ir_attr softmax[] = {IR_STRING(function, "softmax"), INTS(index, 0, 1, 2, 3, 1, 2)};
+    ir_attr plain[] = {IR_STRING(function, ""), INTS(index, 0, 1, 2, 3, 1, 2)};
+    ir_attr other[] = {IR_STRING(function, "relu"), INTS(index, 0, 1, 2, 3, 1, 2)};
+    ir_attr beyond[] = {IR_STRING(function, ""), INTS(index, 0, 1, 2, 4, 1, 2)};
+    ir_attr before[] = {IR_STRING(function, ""), INTS(index, 0, 1, 2, -1, 1, 2)};
+    ir_attr fewer[] = {IR_STRING(function, ""), INTS(index, 0, 1, 2, 3, 1)};
+    expect_type(&t, node(&t, IR_OP_mix, NULL, V(gates, experts), softmax, 2), "f32[B, 2, 8]");
+    expect_type(&t, node(&t, IR_OP_mix, NULL, V(fixed, experts), plain, 2), "f32[B, 2, 8]");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, experts), other, 2), "function 'relu', expected");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, experts), beyond, 2), "index 4 is out of range for 4");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, experts), before, 2), "index -1 is out of range");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, experts), fewer, 2),
+                   "5 numbers in index, expected 2 x 3");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(user, experts), plain, 2), "expected weights (B, T, E)");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, many), plain, 2), "with fixed T, E and M");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(flat, experts), plain, 2), "expected weights (B, T, E)");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, wide), plain, 2), "differ in type");
+    expect_refused(&t, try_node(&t, IR_OP_mix, NULL, V(gates, experts), softmax, 1), "index");
     lab_close(&t);
 }
 
@@ -452,17 +483,10 @@ static void any_operation_on_anything(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(broadcasting),
-        cmocka_unit_test(unary),
-        cmocka_unit_test(products),
-        cmocka_unit_test(along_axes),
-        cmocka_unit_test(moving_elements),
-        cmocka_unit_test(given_targets),
-        cmocka_unit_test(shape_chains),
-        cmocka_unit_test(arithmetic_contents),
-        cmocka_unit_test(other_contents),
-        cmocka_unit_test(ranges),
-        cmocka_unit_test(any_operation_on_anything),
+        cmocka_unit_test(broadcasting),   cmocka_unit_test(unary),        cmocka_unit_test(products),
+        cmocka_unit_test(along_axes),     cmocka_unit_test(mixtures),     cmocka_unit_test(moving_elements),
+        cmocka_unit_test(given_targets),  cmocka_unit_test(shape_chains), cmocka_unit_test(arithmetic_contents),
+        cmocka_unit_test(other_contents), cmocka_unit_test(ranges),       cmocka_unit_test(any_operation_on_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

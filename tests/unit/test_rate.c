@@ -165,6 +165,19 @@ static void products(void **state)
     expect_rate(&t, node(&t, IR_OP_linear, NULL, V(x, w), A(IR_STRING(act, "relu"))), "row 0 1 1");
     ir_value eb = add_input(&t, "f32[B,3,8]");
     expect_rate(&t, node(&t, IR_OP_linear, NULL, V(eb, ws), A(IR_STRING(act, ""))), "row 0 1 1");
+    ir_attr mix[] = {IR_STRING(function, ""), INTS(index, 0, 1, 2, 0, 1, 2)};
+    ir_value fixed = add_weights(&t, "f32[1,2,3]"), user = add_input(&t, "f32[1,2,3]"),
+             own = add_input(&t, "f32[1,3,5]");
+    expect_rate(&t, node(&t, IR_OP_mix, NULL, V(gates, experts), mix, 2), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_mix, NULL, V(fixed, experts), mix, 2), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_mix, NULL, V(user, experts), mix, 2), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_mix, NULL, V(user, own), mix, 2), "request");
+    ir_value sixth = node(&t, IR_OP_reshape, "f32[2*B,3,5]", V(add_input(&t, "f32[B,6,5]")), NO_ATTRS);
+    expect_rate(&t, node(&t, IR_OP_mix, NULL, V(fixed, sixth), mix, 2), "row 0 1 2");
+    ir_value across = add_input(&t, "f32[3,5,B]");
+    expect_rate(&t,
+                node(&t, IR_OP_mix, NULL, V(fixed, across), A(IR_STRING(function, ""), INTS(index, 0, 1, 2, 0, 1, 2))),
+                "batch");
     lab_close(&t);
 }
 
