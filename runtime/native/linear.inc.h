@@ -185,9 +185,105 @@ static void activate(const native_linear *call, size_t row, size_t rows)
     }
 }
 
+enum {
+    HEAD_COLUMNS = 4,
+    HEAD_WEIGHTS = 1024, /* held on the stack */
+    HEAD_ROWS = 4,       /* at a time */
+};
+
+static size_t head_height(size_t k)
+{
+    return (k + LANES - 1) / LANES * LANES;
+}
+
+/* Layers of so few columns that most of a panel would be zeros: towers' heads. Their weights are copied out of the
+ * panel, a column in one piece, and the lanes go along k. A matter of K and N alone, as sums have another order. */
+static bool is_head(size_t k, size_t n)
+{
+    return n <= HEAD_COLUMNS && k >= 16 && head_height(k) * n <= HEAD_WEIGHTS;
+}
+
+/* One column for ROWS rows, a constant after inlining: sums over even and odd vectors of k. */
+INLINE void head_block(const native_linear *call, size_t row, size_t column, const float *w, const unsigned ROWS)
+{
+    const float *x = call->x + row * call->x_stride;
+    const size_t whole = call->k / LANES * LANES, x_stride = call->x_stride;
+    vec even[HEAD_ROWS], odd[HEAD_ROWS];
+    UNROLL
+    for (unsigned r = 0; r < ROWS; r++) {
+        even[r] = odd[r] = splat(0);
+    }
+    size_t i = 0;
+    for (; i + 2 * LANES <= whole; i += 2 * LANES) {
+        UNROLL
+        for (unsigned r = 0; r < ROWS; r++) {
+            even[r] = even[r] + load(x + r * x_stride + i) * load(w + i);
+            odd[r] = odd[r] + load(x + r * x_stride + i + LANES) * load(w + i + LANES);
+        }
+    }
+    for (; i < call->k; i += LANES) {
+        UNROLL
+        for (unsigned r = 0; r < ROWS; r++) {
+            const vec tail = i < whole ? load(x + r * x_stride + i) : load_tail(x + r * x_stride + i, call->k - i);
+            even[r] = even[r] + tail * load(w + i);
+        }
+    }
+    const vec least = splat(call->act == PLAN_UNARY_relu ? 0 : -INFINITY);
+    const vec bias = splat(call->bias != NULL ? call->bias[column] : 0);
+    UNROLL
+    for (unsigned r = 0; r < ROWS; r++) {
+        const vec sum = max_second(least, sum_everywhere(even[r] + odd[r]) + bias);
+        call->y[(row + r) * call->y_stride + column] = sum[0];
+    }
+}
+
+/* k floats PLAN_PANEL apart, and zeros up to a whole vector. */
+static void head_column(const float *panel, size_t k, float *w)
+{
+    size_t i = 0;
+    for (; i + 8 <= k; i += 8) {
+        UNROLL
+        for (size_t j = 0; j < 8; j++) {
+            w[i + j] = panel[(i + j) * PLAN_PANEL];
+        }
+    }
+    for (; i < k; i++) {
+        w[i] = panel[i * PLAN_PANEL];
+    }
+    for (; i % LANES != 0; i++) {
+        w[i] = 0;
+    }
+}
+
+static void linear_head(const native_linear *call)
+{
+    float w[HEAD_WEIGHTS];
+    const size_t height = head_height(call->k);
+    for (size_t j = 0; j < call->n; j++) {
+        head_column(call->w + j, call->k, w + j * height);
+    }
+    for (size_t row = 0, rows; row < call->rows; row += rows) {
+        rows = call->rows - row < HEAD_ROWS ? 1 : HEAD_ROWS;
+        for (size_t j = 0; j < call->n; j++) {
+            if (rows == 1) {
+                head_block(call, row, j, w + j * height, 1);
+            } else {
+                head_block(call, row, j, w + j * height, HEAD_ROWS);
+            }
+        }
+    }
+    if (call->act != PLAN_UNARY_none && call->act != PLAN_UNARY_relu) {
+        activate(call, 0, call->rows);
+    }
+}
+
 static void linear(const native_linear *call)
 {
     if (call->n == 0) {
+        return;
+    }
+    if (is_head(call->k, call->n)) {
+        linear_head(call);
         return;
     }
     size_t most = CACHED_X_BYTES / sizeof(float) / (call->k > 0 ? call->k : 1);

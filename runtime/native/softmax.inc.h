@@ -89,18 +89,6 @@ static void softmax_row(bool log_form, const float *x, float *y, size_t n)
     }
 }
 
-/* Lane l of v where lane l ^ STEP was. */
-#if LANES == 16
-#define SWAPPED(v, s)                                                                                                  \
-    (vec) __builtin_shufflevector(v, v, 0 ^ (s), 1 ^ (s), 2 ^ (s), 3 ^ (s), 4 ^ (s), 5 ^ (s), 6 ^ (s), 7 ^ (s),        \
-                                  8 ^ (s), 9 ^ (s), 10 ^ (s), 11 ^ (s), 12 ^ (s), 13 ^ (s), 14 ^ (s), 15 ^ (s))
-#elif LANES == 8
-#define SWAPPED(v, s)                                                                                                  \
-    (vec) __builtin_shufflevector(v, v, 0 ^ (s), 1 ^ (s), 2 ^ (s), 3 ^ (s), 4 ^ (s), 5 ^ (s), 6 ^ (s), 7 ^ (s))
-#else
-#define SWAPPED(v, s) (vec) __builtin_shufflevector(v, v, 0 ^ (s), 1 ^ (s), 2 ^ (s), 3 ^ (s))
-#endif
-
 /* Softmax over each run of WIDTH lanes, a power of two; lanes that hold no element are -infinity. A NaN or an infinity
  * that the maximum may lose comes back with the sum. WIDTH is a constant after inlining. */
 INLINE vec softmax_runs(vec v, const unsigned WIDTH)

@@ -184,6 +184,31 @@ INLINE void store_some(float *p, vec v, size_t count)
     }
 }
 
+/* v with lane l where lane l ^ s was. */
+#if LANES == 16
+#define SWAPPED(v, s)                                                                                                  \
+    (vec) __builtin_shufflevector(v, v, 0 ^ (s), 1 ^ (s), 2 ^ (s), 3 ^ (s), 4 ^ (s), 5 ^ (s), 6 ^ (s), 7 ^ (s),        \
+                                  8 ^ (s), 9 ^ (s), 10 ^ (s), 11 ^ (s), 12 ^ (s), 13 ^ (s), 14 ^ (s), 15 ^ (s))
+#elif LANES == 8
+#define SWAPPED(v, s)                                                                                                  \
+    (vec) __builtin_shufflevector(v, v, 0 ^ (s), 1 ^ (s), 2 ^ (s), 3 ^ (s), 4 ^ (s), 5 ^ (s), 6 ^ (s), 7 ^ (s))
+#else
+#define SWAPPED(v, s) (vec) __builtin_shufflevector(v, v, 0 ^ (s), 1 ^ (s), 2 ^ (s), 3 ^ (s))
+#endif
+
+/* The sum across lanes, in all of them. */
+INLINE vec sum_everywhere(vec v)
+{
+#if LANES >= 16
+    v = v + SWAPPED(v, 8);
+#endif
+#if LANES >= 8
+    v = v + SWAPPED(v, 4);
+#endif
+    v = v + SWAPPED(v, 2);
+    return v + SWAPPED(v, 1);
+}
+
 /* Across lanes, in pairs. */
 #define ACROSS(name, expression)                                                                                       \
     static float name(vec v)                                                                                           \

@@ -92,6 +92,12 @@ static void test_linear(void **unused)
             check_layer(k, &l);
             free_layer(&l);
         }
+        for (int i = 0; i < 200; i++) { /* heads */
+            layer l = new_layer(random_below(20), 1 + random_below(i % 4 == 0 ? 1100 : 90), 1 + random_below(5),
+                                acts[random_below(sizeof acts / sizeof acts[0])]);
+            check_layer(k, &l);
+            free_layer(&l);
+        }
         /* More rows than a cached block, more k than a part. */
         static const size_t large[][3] = {{150, 1100, 70}, {70, 2050, 33}, {3, 3000, 17}, {300, 300, 130}, {5, 0, 20}};
         for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
@@ -106,10 +112,11 @@ static void test_linear(void **unused)
 static void test_linear_bits(void **unused)
 {
     (void)unused;
-    static const size_t shapes[][2] = {{7, 5}, {64, 48}, {33, 131}, {1500, 50}, {512, 300}};
+    static const size_t shapes[][2] = {{7, 5},  {64, 48}, {33, 131}, {1500, 50}, {512, 300},
+                                       {64, 1}, {101, 2}, {300, 3},  {16, 4},    {1050, 1}};
     FOR_EACH_ISA(k)
     {
-        for (size_t s = 0; s < 5; s++) {
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
             layer l = new_layer(131, shapes[s][0], shapes[s][1], s % 2 == 0 ? PLAN_UNARY_sigmoid : PLAN_UNARY_relu);
             k->linear(&l.call);
             for (int t = 0; t < 40; t++) {
