@@ -150,11 +150,15 @@ static mtl_status check_weights(const ir_graph *graph, ir_node node, base_diag *
     return weights->count > 0 ? MTL_OK : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "its weights have no elements");
 }
 
-/* softmax, gather and matmul: (B, T, 1, E) by (B, T, E, H). */
+/* Where the plan's mix cannot hold it, with more numbers than a step has or an H that is not fixed: softmax, gather and
+ * matmul, (B, T, 1, E) by (B, T, E, H). */
 static mtl_status spell_out_mix(ir_graph *graph, ir_node node, base_diag *diag)
 {
     ir_node_info old = *ir_node_of(graph, node);
     const ir_attr *index = ir_find_attr(&old, IR_ATTR_index);
+    if (index->count <= UINT16_MAX && ir_dim_is_const(ir_type_of(graph, old.outputs[0])->dim[2])) {
+        return MTL_OK;
+    }
     ir_type result = *ir_type_of(graph, old.outputs[0]), weights = *ir_type_of(graph, old.inputs[0]), values = result;
     ir_value p = old.inputs[0], x = old.inputs[1], numbers;
     if (ir_find_attr(&old, IR_ATTR_function)->text[0] != '\0') {

@@ -12,6 +12,7 @@ typedef struct step_draft {
     const uint32_t *many; /* instead of inputs, when there may be more of them */
     size_t input_count;
     int64_t attrs[2 * MTL_MAX_RANK];
+    const int64_t *many_attrs; /* instead of attrs, when there may be more of them */
     size_t attr_count;
 } step_draft;
 
@@ -125,10 +126,20 @@ static mtl_status axis_step(compiler_lowering *lowering, const ir_node_info *nod
     return operands(lowering, node, draft);
 }
 
+static mtl_status mix_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const ir_attr *index = ir_find_attr(node, IR_ATTR_index);
+    draft->op = PLAN_OP_mix;
+    draft->function = function_code(PLAN_OP_mix, ir_find_attr(node, IR_ATTR_function)->text);
+    draft->many_attrs = index->ints;
+    draft->attr_count = index->count;
+    return operands(lowering, node, draft);
+}
+
 static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     draft->op = PLAN_OP_scan;
-    draft->function = PLAN_SCAN_sum;
+    draft->function = function_code(PLAN_OP_scan, ir_op_table(node->op)->name + strlen("cum"));
     draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
     draft->attrs[1] = ir_attr_int(node, IR_ATTR_exclusive) != 0;
     draft->attrs[2] = ir_attr_int(node, IR_ATTR_reverse) != 0;
@@ -214,7 +225,9 @@ static step_function *find_step(ir_op op)
     case IR_OP_softmax:
     case IR_OP_log_softmax:
     case IR_OP_gather: return axis_step;
-    case IR_OP_cumsum: return scan_step;
+    case IR_OP_mix: return mix_step;
+    case IR_OP_cumsum:
+    case IR_OP_cumprod: return scan_step;
     case IR_OP_layer_norm: return layer_norm_step;
     case IR_OP_transpose: return transpose_step;
     case IR_OP_slice: return slice_step;
@@ -249,14 +262,12 @@ static mtl_status check_dtypes(const compiler_lowering *lowering, ir_node id)
     for (uint32_t i = 0; i < node->input_count + node->output_count; i++) {
         ir_value value = i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
         mtl_dtype dtype = value != 0 ? ir_type_of(lowering->graph, value)->dtype : MTL_F32;
-        bool product = node->op == IR_OP_matmul, sum = node->op == IR_OP_cumsum && dtype == MTL_BOOL;
-        if (product ? dtype != MTL_F32 : sum || !computes_on(dtype)) {
+        bool product = node->op == IR_OP_matmul;
+        if (product ? dtype != MTL_F32 : !computes_on(dtype)) {
             return ir_fail(lowering->graph, id, lowering->diag, MTL_UNSUPPORTED,
                            "'%s' is %s; only float32%s computed on (cast it first)",
                            ir_info(lowering->graph, value)->name, mtl_dtype_name(dtype),
-                           product ? " products are"
-                           : sum   ? ", int64 and int32 sums are"
-                                   : ", int64, int32 and bool are");
+                           product ? " products are" : ", int64, int32 and bool are");
         }
     }
     return MTL_OK;
@@ -319,5 +330,6 @@ mtl_status compiler_emit_node(compiler_lowering *lowering, ir_node id)
         BASE_TRY(compiler_tensor(lowering, node->outputs[0], &draft.output));
     }
     return plan_add_step(lowering->builder, draft.op, draft.function, draft.many != NULL ? draft.many : draft.inputs,
-                         draft.input_count, draft.output, draft.attrs, draft.attr_count, label_of(lowering, node));
+                         draft.input_count, draft.output, draft.many_attrs != NULL ? draft.many_attrs : draft.attrs,
+                         draft.attr_count, label_of(lowering, node));
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -11,6 +12,7 @@
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
 #include "passes/passes.h"
+#include "plan/plan.h"
 
 static mtl_status compile(ir_graph *graph, base_arena *arena, base_diag *diag, compiler_lowered *lowered)
 {
@@ -22,8 +24,23 @@ static mtl_status compile(ir_graph *graph, base_arena *arena, base_diag *diag, c
     return compiler_lower(graph, &provenance, arena, diag, lowered);
 }
 
-/* `expected` NULL: a plan comes out. */
-static void check(const char *text, const char *expected)
+static void check_steps(const compiler_lowered *lowered, const char *steps)
+{
+    plan_view view;
+    char found[256] = "";
+    assert_int_equal(plan_check(lowered->plan, lowered->plan_size, false, NULL, &view), MTL_OK);
+    for (size_t i = 0; i < view.step_count; i++) {
+        const plan_step *step = &view.steps[i];
+        const char *function = plan_function_name(step->op, step->function);
+        size_t length = strlen(found);
+        (void)snprintf(found + length, sizeof found - length, "%s%s%s%s", i > 0 ? ", " : "", plan_op_name(step->op),
+                       function[0] != '\0' ? " " : "", function);
+    }
+    assert_string_equal(found, steps);
+}
+
+/* `steps` of the plan that comes out, when not NULL; or `expected` in the message why there is none. */
+static void check_plan(const char *text, const char *expected, const char *steps)
 {
     base_arena arena = {0};
     mtl_error error = {0};
@@ -38,7 +55,16 @@ static void check(const char *text, const char *expected)
         fail_msg("expected %s, found %s: %s", expected != NULL ? expected : "a plan", mtl_status_name(status),
                  error.message);
     }
+    if (steps != NULL) {
+        check_steps(&lowered, steps);
+    }
     base_arena_free(&arena);
+}
+
+/* `expected` NULL: a plan comes out. */
+static void check(const char *text, const char *expected)
+{
+    check_plan(text, expected, NULL);
 }
 
 static void parameters_are_numbers(void **state)
@@ -144,6 +170,36 @@ static void candidates_lead_in_inputs(void **state)
           "input 'v': its axes before that of the candidates must have extent 1");
 }
 
+/* A mixture is one step, unless its vectors are as long as there are candidates. */
+static void mixtures_and_scans(void **state)
+{
+    (void)state;
+    check_plan("graph \"g\" (B) {\n"
+               "  input %w : f32[B, 2, 3]\n"
+               "  input %x : f32[B, 4, 8]\n"
+               "  %y : f32[B, 2, 8] = mix %w, %x {function=\"softmax\", index=[0, 1, 3, 2, 0, 2]}\n"
+               "  %s : f32[B, 2, 8] = cumsum %y {axis=1, exclusive=0, reverse=1}\n"
+               "  output \"s\" = %s\n"
+               "}\n",
+               NULL, "mix softmax, scan sum");
+    check_plan("graph \"g\" (B) {\n"
+               "  input %x : f32[B, 2, 3]\n"
+               "  const %w : f32[1, 1, 2] = [0.5, 0.25]\n"
+               "  %y : f32[B, 1, 3] = mix %w, %x {function=\"\", index=[1, 0]}\n"
+               "  %p : f32[B, 1, 3] = cumprod %y {axis=2, exclusive=1, reverse=0}\n"
+               "  output \"p\" = %p\n"
+               "}\n",
+               NULL, "mix, scan prod");
+    check_plan("graph \"g\" (B) {\n"
+               "  input %x : f32[B, 1, 2]\n"
+               "  const %w : f32[1, 1, 2] = [0.5, 0.25]\n"
+               "  %t : f32[1, 2, B] = transpose %x {perm=[1, 2, 0]}\n"
+               "  %y : f32[1, 1, B] = mix %w, %t {function=\"\", index=[1, 0]}\n"
+               "  output \"y\" = %y\n"
+               "}\n",
+               NULL, "transpose, gather, matmul");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +208,7 @@ int main(void)
         cmocka_unit_test(empty_axes),
         cmocka_unit_test(no_step),
         cmocka_unit_test(candidates_lead_in_inputs),
+        cmocka_unit_test(mixtures_and_scans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
