@@ -22,7 +22,6 @@ enum {
     /* Rows of x that stay in L2 while all panels pass by; k that a group of panels stays in L2 for. */
     CACHED_X_BYTES = 256 << 10,
     CACHED_K = 1024,
-    PREFETCH_FLOATS = 512,
 };
 
 typedef struct linear_block {
@@ -76,9 +75,6 @@ INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, con
         for (unsigned v = 0; v < VECS; v++) {
             const float *panel = w + v / PANEL_VECS * w_stride;
             weights[v] = *(const vec *)(panel + v % PANEL_VECS * LANES);
-            if (v % PANEL_VECS == 0) {
-                __builtin_prefetch(panel + PREFETCH_FLOATS, 0, 3);
-            }
         }
         UNROLL
         for (unsigned r = 0; r < ROWS; r++) {
@@ -99,9 +95,10 @@ INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, con
     }
 }
 
-/* Blocks by their rows: as many panels as the registers hold, at most 8 streams of weights. */
+/* Blocks by their rows: as many panels as the registers hold, but at most 4 streams of weights: so many the CPU fetches
+ * ahead by itself, faster than with a prefetch in the loop, and widths of layers are multiples of 4 panels. */
 #define LINEAR_PANELS(rows)                                                                                            \
-    (BLOCK_VECS / PANEL_VECS / (rows) > 8   ? 8                                                                        \
+    (BLOCK_VECS / PANEL_VECS / (rows) > 4   ? 4                                                                        \
      : BLOCK_VECS / PANEL_VECS / (rows) < 1 ? 1                                                                        \
                                             : BLOCK_VECS / PANEL_VECS / (rows))
 #define LINEAR_BLOCK(rows)                                                                                             \
