@@ -228,7 +228,7 @@ mtl_status ir_eval(const ir_graph *graph, const ir_tensor *inputs, base_arena *a
     const ir_tensor **tensors = BASE_NEW_ARRAY(arena, const ir_tensor *, graph->value_count);
     BASE_TRY_MEMORY(tensors, diag);
     for (uint32_t v = 1; v < graph->value_count; v++) {
-        tensors[v] = graph->values[v].kind == IR_VALUE_CONST ? graph->values[v].tensor : NULL;
+        tensors[v] = graph->values[v].tensor; /* of constants and params */
     }
     for (uint32_t i = 0; i < graph->input_count; i++) {
         tensors[graph->inputs[i]] = &inputs[i];

@@ -198,6 +198,36 @@ mtl_status ir_add_const(ir_graph *graph, const char *name, const ir_tensor *tens
     return add_content(graph, *value, diag);
 }
 
+mtl_status ir_make_param(ir_graph *graph, ir_value value, base_diag *diag)
+{
+    ir_value_info *info = &graph->values[value];
+    if (info->kind != IR_VALUE_CONST || info->type.dtype != MTL_F32) {
+        return base_fail(diag, MTL_UNSUPPORTED, "param '%s' is %s, expected a constant of type f32", info->name,
+                         ir_dtype_name(info->type.dtype));
+    }
+    if (info->tensor->count == 0) {
+        return base_fail(diag, MTL_UNSUPPORTED, "param '%s' has no elements", info->name);
+    }
+    ir_value *params = grow_small(graph->arena, graph->params, graph->param_count, sizeof *params);
+    BASE_TRY_MEMORY(params, diag);
+    graph->params = params;
+    graph->params[graph->param_count++] = value;
+    info->kind = IR_VALUE_PARAM;
+    return MTL_OK;
+}
+
+mtl_status ir_add_param(ir_graph *graph, const char *name, const ir_tensor *tensor, base_diag *diag, ir_value *value)
+{
+    if (name == NULL || *name == '\0') {
+        return base_fail(diag, MTL_INVALID_DATA, "param %u has no name", graph->param_count);
+    }
+    if (ir_find_value(graph, name) != 0) {
+        return base_fail(diag, MTL_INVALID_DATA, "param '%s': the name is taken", name);
+    }
+    BASE_TRY(ir_add_const(graph, name, tensor, diag, value));
+    return ir_make_param(graph, *value, diag);
+}
+
 mtl_status ir_add_const_ints(ir_graph *graph, const int64_t *values, size_t count, int rank, base_diag *diag,
                              ir_value *value)
 {

@@ -9,6 +9,7 @@
  *   rate.c             rates of values    eval*.c    reference evaluator (float64, int64)
  *   print.c parse.c    the text form      verify.c   the invariants below
  *   lex.c text.c       its words
+ *   params.c           which param a value is made of
  *   einsum.c           einsum by transpose, reshape, matmul
  */
 #ifndef IR_GRAPH_H
@@ -104,14 +105,15 @@ typedef struct ir_rate {
     int64_t before, after;
 } ir_rate;
 
-typedef enum ir_value_kind { IR_VALUE_NODE, IR_VALUE_INPUT, IR_VALUE_CONST } ir_value_kind;
+/* A PARAM is a constant that the host may change between runs: it has numbers, but nobody may rely on them. */
+typedef enum ir_value_kind { IR_VALUE_NODE, IR_VALUE_INPUT, IR_VALUE_CONST, IR_VALUE_PARAM } ir_value_kind;
 
 typedef struct ir_value_info {
     ir_value_kind kind;
     const char *name; /* unique in the graph; never NULL */
     ir_type type;
     ir_node node;            /* NODE: the one that makes it */
-    const ir_tensor *tensor; /* CONST */
+    const ir_tensor *tensor; /* CONST; PARAM: the value until the host sets another */
     /* Integers (and booleans) of rank 0 or 1 whose elements inference knows as symbolic expressions: `content_count`
      * of them, else NULL. Constants of up to IR_CONTENT_MAX elements have it too. */
     const ir_dim *content;
@@ -157,6 +159,8 @@ typedef struct ir_graph {
     ir_node first_node, last_node;
     ir_value *inputs;
     uint32_t input_count;
+    ir_value *params;
+    uint32_t param_count;
     ir_output *outputs;
     uint32_t output_count;
     ir_source *sources;
@@ -201,6 +205,10 @@ const char *ir_unique_name(ir_graph *graph, const char *wish);
 mtl_status ir_add_input(ir_graph *graph, const char *name, const ir_type *type, base_diag *diag, ir_value *value);
 /* Data is not copied and must live as long as the graph. */
 mtl_status ir_add_const(ir_graph *graph, const char *name, const ir_tensor *tensor, base_diag *diag, ir_value *value);
+/* The same for a param, whose name must be free: hosts know it by that. A float32 tensor of at least one element. */
+mtl_status ir_add_param(ir_graph *graph, const char *name, const ir_tensor *tensor, base_diag *diag, ir_value *value);
+/* Makes a constant that nothing has read yet a param. */
+mtl_status ir_make_param(ir_graph *graph, ir_value value, base_diag *diag);
 /* Copies the numbers into the arena. */
 mtl_status ir_add_const_ints(ir_graph *graph, const int64_t *values, size_t count, int rank, base_diag *diag,
                              ir_value *value);
@@ -255,7 +263,7 @@ static inline const ir_node_info *ir_node_of(const ir_graph *graph, ir_node node
 {
     return &graph->nodes[node];
 }
-/* The node that makes `value`, or NULL for inputs and constants. */
+/* The node that makes `value`, or NULL for inputs, params and constants. */
 const ir_node_info *ir_producer(const ir_graph *graph, ir_value value);
 /* The same, only when it has this op. */
 const ir_node_info *ir_producer_op(const ir_graph *graph, ir_value value, ir_op op);
@@ -268,6 +276,9 @@ static inline bool ir_is_const(const ir_graph *graph, ir_value value)
 {
     return value != 0 && graph->values[value].kind == IR_VALUE_CONST;
 }
+/* A param that `value` is computed from, if nothing of it comes from an input: but for the param, it were a constant.
+ * For errors; 0: none, or no memory. */
+ir_value ir_param_behind(const ir_graph *graph, ir_value value);
 /* A constant of one element and its number as float64. */
 bool ir_const_scalar(const ir_graph *graph, ir_value value, double *number);
 /* An integer constant or known content without symbols, all elements. */

@@ -278,7 +278,8 @@ static mtl_status parse_output(ir_parser *p)
     return ir_parse_wrap(p, &at, ir_add_output(p->graph, at.text, value, &inner), &error);
 }
 
-static mtl_status parse_const(ir_parser *p)
+/* const %w : f32[2] = [1, 2]; a param likewise. */
+static mtl_status parse_const(ir_parser *p, bool param)
 {
     ir_token at;
     ir_type type;
@@ -290,7 +291,9 @@ static mtl_status parse_const(ir_parser *p)
     BASE_TRY(ir_parse_tensor(p, &at, &type, &tensor));
     mtl_error error = {0};
     base_diag inner = {.error = &error};
-    return ir_parse_wrap(p, &at, ir_add_const(p->graph, at.text, &tensor, &inner, &value), &error);
+    mtl_status status = param ? ir_add_param(p->graph, at.text, &tensor, &inner, &value)
+                              : ir_add_const(p->graph, at.text, &tensor, &inner, &value);
+    return ir_parse_wrap(p, &at, status, &error);
 }
 
 static mtl_status parse_ints(ir_parser *p, ir_attr *attr)
@@ -433,13 +436,13 @@ static mtl_status parse_statement(ir_parser *p)
     if (at_word(p, "input")) {
         return parse_input(p);
     }
-    if (at_word(p, "const")) {
-        return parse_const(p);
+    if (at_word(p, "const") || at_word(p, "param")) {
+        return parse_const(p, at_word(p, "param"));
     }
     if (at_word(p, "output")) {
         return parse_output(p);
     }
-    return ir_lex_expected(p->diag, &p->token, "input, const, output, a value (%name) or '}'");
+    return ir_lex_expected(p->diag, &p->token, "input, param, const, output, a value (%name) or '}'");
 }
 
 /* graph "mmoe" (B, L) { */

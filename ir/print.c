@@ -62,10 +62,11 @@ static void print_element(printer *p, const ir_tensor *tensor, size_t index)
     }
 }
 
-static mtl_status print_const(printer *p, ir_value value)
+/* `what` is "const" or "param". */
+static mtl_status print_const(printer *p, const char *what, ir_value value)
 {
     const ir_tensor *tensor = p->graph->values[value].tensor;
-    fputs("  const ", p->out);
+    fprintf(p->out, "  %s ", what);
     BASE_TRY(print_typed(p, value));
     fputs(" = ", p->out);
     if (tensor->count > IR_CONTENT_MAX) {
@@ -156,9 +157,12 @@ static mtl_status print_graph(printer *p)
         BASE_TRY(print_typed(p, graph->inputs[i]));
         fputs("\n", p->out);
     }
+    for (uint32_t i = 0; i < graph->param_count; i++) {
+        BASE_TRY(print_const(p, "param", graph->params[i]));
+    }
     for (ir_value value = 1; value < graph->value_count; value++) {
         if (graph->values[value].kind == IR_VALUE_CONST && uses[value] > 0) {
-            BASE_TRY(print_const(p, value));
+            BASE_TRY(print_const(p, "const", value));
         }
     }
     for (ir_node node = graph->first_node; node != 0; node = graph->nodes[node].next) {

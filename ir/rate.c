@@ -389,8 +389,11 @@ mtl_status ir_infer_rates(ir_graph *graph, base_diag *diag)
 {
     for (ir_value v = 1; v < graph->value_count; v++) {
         ir_value_info *value = &graph->values[v];
-        if (value->kind != IR_VALUE_NODE) {
-            value->rate = value->kind == IR_VALUE_INPUT ? rate_of_input(&value->type) : rate_const;
+        switch (value->kind) {
+        case IR_VALUE_NODE: break;
+        case IR_VALUE_INPUT: value->rate = rate_of_input(&value->type); break;
+        case IR_VALUE_CONST: value->rate = rate_const; break;
+        case IR_VALUE_PARAM: value->rate = rate_request; break;
         }
     }
     for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {

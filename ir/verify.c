@@ -106,10 +106,28 @@ static mtl_status check_const(verifier *v, ir_value value)
     return MTL_OK;
 }
 
+static mtl_status check_param(verifier *v, uint32_t i)
+{
+    const ir_graph *graph = v->graph;
+    ir_value value = graph->params[i];
+    if (value == 0 || value >= graph->value_count || graph->values[value].kind != IR_VALUE_PARAM) {
+        return base_fail(v->diag, MTL_INTERNAL, "param %u is no param value", i);
+    }
+    const ir_value_info *info = &graph->values[value];
+    if (v->defined[value]) {
+        return fail_value(v, value, "a param twice");
+    }
+    if (info->content != NULL || info->type.dtype != MTL_F32) {
+        return fail_value(v, value, "a param is f32 and has no content");
+    }
+    v->defined[value] = true;
+    return check_const(v, value);
+}
+
 static mtl_status check_inputs(verifier *v)
 {
     const ir_graph *graph = v->graph;
-    uint32_t inputs = 0;
+    uint32_t inputs = 0, params = 0;
     for (uint32_t i = 0; i < graph->input_count; i++) {
         ir_value value = graph->inputs[i];
         if (value == 0 || value >= graph->value_count || graph->values[value].kind != IR_VALUE_INPUT) {
@@ -120,12 +138,16 @@ static mtl_status check_inputs(verifier *v)
         }
         v->defined[value] = true;
     }
+    for (uint32_t i = 0; i < graph->param_count; i++) {
+        BASE_TRY(check_param(v, i));
+    }
     for (ir_value value = 1; value < graph->value_count; value++) {
         const ir_value_info *info = &graph->values[value];
         if (info->name == NULL || *info->name == '\0' || ir_find_value(graph, info->name) != value) {
             return fail_value(v, value, "its name is empty or another value's");
         }
         inputs += info->kind == IR_VALUE_INPUT;
+        params += info->kind == IR_VALUE_PARAM;
         if (info->kind == IR_VALUE_CONST) {
             BASE_TRY(check_const(v, value));
             v->defined[value] = true;
@@ -136,6 +158,9 @@ static mtl_status check_inputs(verifier *v)
     }
     if (inputs != graph->input_count) {
         return base_fail(v->diag, MTL_INTERNAL, "%u input values, but the graph lists %u", inputs, graph->input_count);
+    }
+    if (params != graph->param_count) {
+        return base_fail(v->diag, MTL_INTERNAL, "%u params, but the graph lists %u", params, graph->param_count);
     }
     return MTL_OK;
 }

@@ -333,6 +333,38 @@ static void test_verify_values(void **state)
     check_broken(f, "value 'wide' (5): an element is out of the range of its dtype");
 }
 
+static void test_verify_params(void **state)
+{
+    fixture *f = *state;
+    ir_graph *graph = f->graph;
+    static const double number[1] = {0.5};
+    ir_tensor tensor = {.dtype = MTL_F32, .count = 1, .f = number};
+    ir_value param, value;
+    assert_int_equal(ir_add_param(graph, "alpha", &tensor, &f->diag, &param), MTL_OK);
+    assert_int_equal(ir_verify(graph, &f->diag), MTL_OK);
+    assert_false(ir_is_const(graph, param));
+    assert_null(ir_producer(graph, param));
+    graph->param_count = 0;
+    check_broken(f, "1 params, but the graph lists 0");
+    graph->param_count = 1;
+    graph->params[0] = f->w;
+    check_broken(f, "param 0 is no param value");
+    graph->params[0] = param;
+    graph->values[param].content = (ir_dim[]){{0}};
+    check_broken(f, "value 'alpha' (5): a param is f32 and has no content");
+    graph->values[param].content = NULL;
+    graph->values[param].type.rank = 1;
+    check_broken(f, "value 'alpha' (5): its tensor does not fit its type");
+    graph->values[param].type.rank = 0;
+    assert_int_equal(ir_verify(graph, &f->diag), MTL_OK);
+
+    assert_int_equal(ir_add_param(graph, "alpha", &tensor, NULL, &value), MTL_INVALID_DATA); /* the name is taken */
+    assert_int_equal(ir_add_param(graph, "", &tensor, NULL, &value), MTL_INVALID_DATA);
+    assert_int_equal(ir_make_param(graph, param, NULL), MTL_UNSUPPORTED); /* it is one */
+    assert_int_equal(ir_make_param(graph, f->x, NULL), MTL_UNSUPPORTED);  /* an input */
+    assert_int_equal(graph->param_count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +377,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_contents, setup, teardown),
         cmocka_unit_test_setup_teardown(test_verify_nodes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_verify_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_verify_params, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static mtl_status find_in_graph(void *context, const char *name, base_arena *are
     (void)arena;
     const ir_graph *graph = context;
     ir_value value = ir_find_value(graph, name);
-    if (value == 0 || !ir_is_const(graph, value)) {
+    if (value == 0 || ir_info(graph, value)->tensor == NULL) {
         return base_fail(diag, MTL_INVALID_DATA, "there is no constant '%s'", name);
     }
     *tensor = *ir_info(graph, value)->tensor;
@@ -98,6 +98,16 @@ static void test_canonical(void **state)
                     "  output \"y\" = %z\n"
                     "}\n",
                     NULL);
+    check_same_text("graph \"params\" (B) {\n"
+                    "  input %x : f32[B, 2]\n"
+                    "  param %\"fusion/alpha\" : f32[2] = [0.5, 0.1f]\n"
+                    "  param %unread : f32 = nan\n"
+                    "  const %c : f32[2] = [1, 2]\n"
+                    "  %m : f32[B, 2] = mul %x, %\"fusion/alpha\"\n"
+                    "  %y : f32[B, 2] = add %m, %c\n"
+                    "  output \"y\" = %y\n"
+                    "}\n",
+                    NULL);
     check_same_text("graph \"empty\" (B) {\n}\n", NULL);
 }
 
@@ -138,7 +148,9 @@ static void test_errors(void **state)
         {"graph \"g\" ()", "1:12: expected the name of an extent, found )"},
         {"graph \"g\" (B, B)", "1:15: symbol 'B' is there twice"},
         {"graph \"g\" (A, B, C, D, E)", "1:24: more than 4 symbols"},
-        {"graph \"g\" (B) {", "1:16: expected input, const, output, a value (%name) or '}', found the end of the text"},
+        {"graph \"g\" (B) {",
+         "1:16: expected input, param, const, output, a value (%name) or '}', found the end of the "
+         "text"},
         {"graph \"g\" (B) {} x", "1:18: expected the end of the text, found x"},
         {"graph \"\xc3\xa4\" (B) ;", "1:15: expected a word of the text form, found ;"},
         {"graph \"g", "1:7: expected \" at the end of the string, found the end of the line"},
@@ -173,6 +185,11 @@ static void test_statement_errors(void **state)
         {"const %c : f32 = 1e400", "2:18: expected a number, found 1e400"},
         {"const %c : bool = 1", "2:19: expected true or false, found 1"},
         {"const %c : i64[2] = [1]", "2:21: expected 2 elements, found 1"},
+        {"param %p : f32[2] = [1]", "2:21: expected 2 elements, found 1"},
+        {"param %p : f32[B] = [1]", "2:7: constant 'p' has a symbol in its type"},
+        {"param %p : i64[2] = [1, 2]", "2:7: param 'p' is i64, expected a constant of type f32"},
+        {"param %p : f32[0] = []", "2:7: param 'p' has no elements"},
+        {"input %p : f32 param %p : f32 = 1", "2:22: value 'p' is defined twice"},
         {"const %c : i64[2] = [1, 2, 3]", "2:28: expected 2 elements, found more"},
         {"const %c : i64[B] = [1]", "2:7: constant 'c' has a symbol in its type"},
         {"const %c : i64[4611686018427387904, 4] = []", "2:7: constant 'c' is too large"},
@@ -364,6 +381,9 @@ static void random_const(ir_graph *graph, uint64_t *seed)
     char name[8];
     ir_value value;
     assert_int_equal(ir_add_const(graph, random_name(seed, name), &tensor, NULL, &value), MTL_OK);
+    if (tensor.dtype == MTL_F32 && tensor.count > 0) {
+        assert_int_equal(ir_make_param(graph, value, NULL), MTL_OK);
+    }
 }
 
 static ir_attr random_attr(ir_attr_key key, uint64_t *seed, int64_t ints[4])

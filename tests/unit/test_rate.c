@@ -48,6 +48,27 @@ static void inputs_and_elementwise(void **state)
     lab_close(&t);
 }
 
+/* The same for all candidates, but not known: whatever is made of one is made anew in every call. */
+static void params(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value x = add_input(&t, "f32[B,4]"), alpha = add_weights(&t, "f32[4]"), w = add_weights(&t, "f32[4]");
+    assert_int_equal(ir_make_param(t.graph, alpha, &t.diag), MTL_OK);
+    expect_rate(&t, alpha, "request");
+    expect_rate(&t, node(&t, IR_OP_exp, NULL, V(alpha), NO_ATTRS), "request");
+    expect_rate(&t, node(&t, IR_OP_mul, NULL, V(alpha, w), NO_ATTRS), "request");
+    expect_rate(&t, node(&t, IR_OP_mul, NULL, V(x, alpha), NO_ATTRS), "row 0 1 1");
+    ir_value column = node(&t, IR_OP_reshape, "f32[4,1]", V(alpha), NO_ATTRS);
+    expect_rate(&t, node(&t, IR_OP_matmul, NULL, V(x, column), NO_ATTRS), "row 0 1 1");
+    assert_int_equal(ir_verify(t.graph, &t.diag), MTL_OK);
+    assert_int_equal(ir_param_behind(t.graph, column), alpha);
+    assert_int_equal(ir_param_behind(t.graph, w), 0);
+    assert_int_equal(ir_param_behind(t.graph, node(&t, IR_OP_mul, NULL, V(x, alpha), NO_ATTRS)), 0);
+    lab_close(&t);
+}
+
 static void shapes_as_data(void **state)
 {
     lab t;
@@ -514,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inputs_and_elementwise),
+        cmocka_unit_test(params),
         cmocka_unit_test(shapes_as_data),
         cmocka_unit_test(moves),
         cmocka_unit_test(lookups_and_axes),
