@@ -33,8 +33,8 @@ typedef struct const_entry {
 struct plan_builder {
     base_arena *arena;
     base_diag *diag;
-    array strings, tensors, dims, steps, operands, attrs, inputs, outputs; /* as in the file */
-    array texts, consts;                                                   /* text_entry, const_entry */
+    array strings, tensors, dims, steps, operands, attrs, inputs, outputs, params, defaults; /* as in the file */
+    array texts, consts; /* text_entry, const_entry */
     table text_table, const_table;
     uint64_t const_bytes;
     uint16_t reader_minor; /* the oldest reader that knows all that was added */
@@ -224,6 +224,13 @@ mtl_status plan_add_output(plan_builder *builder, uint32_t tensor)
     return append(builder, &builder->outputs, &tensor, 1, sizeof tensor);
 }
 
+mtl_status plan_add_param(plan_builder *builder, uint32_t tensor, uint32_t value)
+{
+    builder->reader_minor = builder->reader_minor > 1 ? builder->reader_minor : 1;
+    BASE_TRY(append(builder, &builder->params, &tensor, 1, sizeof tensor));
+    return append(builder, &builder->defaults, &value, 1, sizeof value);
+}
+
 /* Offsets of the sections behind header and table, and the size of the file. Section i has kind i + 1. */
 static mtl_status lay_out(plan_builder *builder, plan_section *sections, size_t *size)
 {
@@ -252,7 +259,6 @@ static void put(unsigned char *file, plan_section *sections, plan_section_kind k
 
 static void put_all(const plan_builder *builder, const plan_meta *meta, unsigned char *file, plan_section *sections)
 {
-    size_t input_bytes = builder->inputs.count * sizeof(uint32_t);
     put(file, sections, PLAN_SECTION_META, 0, meta, sizeof *meta);
     put(file, sections, PLAN_SECTION_STRINGS, 0, builder->strings.items, builder->strings.count);
     put(file, sections, PLAN_SECTION_TENSORS, 0, builder->tensors.items, builder->tensors.count * sizeof(plan_tensor));
@@ -260,9 +266,12 @@ static void put_all(const plan_builder *builder, const plan_meta *meta, unsigned
     put(file, sections, PLAN_SECTION_STEPS, 0, builder->steps.items, builder->steps.count * sizeof(plan_step));
     put(file, sections, PLAN_SECTION_OPERANDS, 0, builder->operands.items, builder->operands.count * sizeof(uint32_t));
     put(file, sections, PLAN_SECTION_ATTRS, 0, builder->attrs.items, builder->attrs.count * sizeof(int64_t));
-    put(file, sections, PLAN_SECTION_SIGNATURE, 0, builder->inputs.items, input_bytes);
-    put(file, sections, PLAN_SECTION_SIGNATURE, input_bytes, builder->outputs.items,
-        builder->outputs.count * sizeof(uint32_t));
+    const array *const signature[] = {&builder->inputs, &builder->outputs, &builder->params, &builder->defaults};
+    for (size_t i = 0, at = 0; i < sizeof signature / sizeof signature[0]; i++) {
+        size_t bytes = signature[i]->count * sizeof(uint32_t);
+        put(file, sections, PLAN_SECTION_SIGNATURE, at, signature[i]->items, bytes);
+        at += bytes;
+    }
     const const_entry *consts = builder->consts.items;
     for (size_t i = 0; i < builder->consts.count; i++) {
         put(file, sections, PLAN_SECTION_CONSTS, (size_t)consts[i].offset, consts[i].data, consts[i].bytes);
@@ -296,6 +305,7 @@ mtl_status plan_build(plan_builder *builder, const plan_meta *meta, const void *
     plan_meta filled = *meta;
     filled.input_count = (uint32_t)builder->inputs.count;
     filled.output_count = (uint32_t)builder->outputs.count;
+    filled.param_count = (uint32_t)builder->params.count;
     plan_section sections[PLAN_SECTION_COUNT] = {
         [PLAN_SECTION_META - 1].size = sizeof filled,
         [PLAN_SECTION_STRINGS - 1].size = builder->strings.count,
@@ -305,7 +315,7 @@ mtl_status plan_build(plan_builder *builder, const plan_meta *meta, const void *
         [PLAN_SECTION_OPERANDS - 1].size = (uint64_t)builder->operands.count * sizeof(uint32_t),
         [PLAN_SECTION_ATTRS - 1].size = (uint64_t)builder->attrs.count * sizeof(int64_t),
         [PLAN_SECTION_SIGNATURE - 1].size =
-            (uint64_t)(builder->inputs.count + builder->outputs.count) * sizeof(uint32_t),
+            (builder->inputs.count + builder->outputs.count + 2 * (uint64_t)builder->params.count) * sizeof(uint32_t),
         [PLAN_SECTION_CONSTS - 1].size = builder->const_bytes,
     };
     size_t bytes;

@@ -28,7 +28,10 @@ int64_t plan_float_attr(double number);
 mtl_status plan_add_input(plan_builder *builder, uint32_t tensor);
 mtl_status plan_add_output(plan_builder *builder, uint32_t tensor);
 
-/* input_count and output_count of `meta` are filled in. Lays everything out with checksums; *data (aligned to 64, in
+/* Param records come in order; `value` is a constant of the same shape. */
+mtl_status plan_add_param(plan_builder *builder, uint32_t tensor, uint32_t value);
+
+/* input_count, output_count and param_count of `meta` are filled in. Lays everything out with checksums; *data (aligned to 64, in
  * the arena) holds *size bytes. The result has passed plan_check. Equal calls give equal bytes. */
 mtl_status plan_build(plan_builder *builder, const plan_meta *meta, const void **data, size_t *size);
 

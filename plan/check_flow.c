@@ -217,7 +217,8 @@ static mtl_status check_input(const flow_state *flow, const plan_step *step, boo
     BASE_TRY(check_program(flow, step, row, "input", i, tensor));
     switch ((plan_storage)tensor->storage) {
     case PLAN_STORAGE_CONST:
-    case PLAN_STORAGE_INPUT: return MTL_OK;
+    case PLAN_STORAGE_INPUT:
+    case PLAN_STORAGE_PARAM: return MTL_OK;
     case PLAN_STORAGE_REQUEST: return read_value(flow, step, &flow->request, i, tensor);
     case PLAN_STORAGE_ROW: return read_value(flow, step, &flow->row, i, tensor);
     case PLAN_STORAGE_OUTPUT: break;

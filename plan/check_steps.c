@@ -172,8 +172,11 @@ static mtl_status check_operands(const plan_step_check *check)
         }
     }
     plan_storage storage = plan_out(check)->storage;
-    if (storage == PLAN_STORAGE_CONST || storage == PLAN_STORAGE_INPUT) {
-        return plan_fail_here(check, "the output is %s", storage == PLAN_STORAGE_CONST ? "a constant" : "an input");
+    if (storage == PLAN_STORAGE_CONST || storage == PLAN_STORAGE_INPUT || storage == PLAN_STORAGE_PARAM) {
+        return plan_fail_here(check, "the output is %s",
+                              storage == PLAN_STORAGE_CONST   ? "a constant"
+                              : storage == PLAN_STORAGE_INPUT ? "an input"
+                                                              : "a param");
     }
     return MTL_OK;
 }

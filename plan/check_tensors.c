@@ -42,11 +42,13 @@ static mtl_status check_meta(const plan_view *view, base_diag *diag)
         return base_fail(diag, MTL_INVALID_DATA, "byte %zu: unknown flags 0x%" PRIx32, place(view, &meta->flags),
                          meta->flags);
     }
-    if ((uint64_t)meta->input_count + meta->output_count != view->signature_count || meta->output_count == 0) {
+    if ((uint64_t)meta->input_count + meta->output_count + 2 * (uint64_t)meta->param_count != view->signature_count ||
+        meta->output_count == 0) {
         return base_fail(diag, MTL_INVALID_DATA,
-                         "byte %zu: %" PRIu32 " inputs and %" PRIu32
-                         " outputs (at least one), but %zu in the signature",
-                         place(view, &meta->input_count), meta->input_count, meta->output_count, view->signature_count);
+                         "byte %zu: %" PRIu32 " inputs, %" PRIu32 " outputs (at least one) and %" PRIu32
+                         " params with defaults, but %zu in the signature",
+                         place(view, &meta->input_count), meta->input_count, meta->output_count, meta->param_count,
+                         view->signature_count);
     }
     if (meta->request_step_count > view->step_count) {
         return base_fail(diag, MTL_INVALID_DATA, "byte %zu: %" PRIu32 " request steps of %zu steps",
@@ -66,8 +68,9 @@ static mtl_status check_meta(const plan_view *view, base_diag *diag)
         return base_fail(diag, MTL_INVALID_DATA, "byte %zu: the model's name, producer or compiler is no string",
                          place(view, &meta->model_name));
     }
-    if (meta->reserved != 0) {
-        return base_fail(diag, MTL_INVALID_DATA, "byte %zu: reserved bytes are not 0", place(view, &meta->reserved));
+    if (meta->param_count != 0 && view->header->reader_minor < 1) {
+        return base_fail(diag, MTL_INVALID_DATA, "byte %zu: params in a plan for readers of %u.%u, expected 1.1",
+                         place(view, &meta->param_count), view->header->reader_major, view->header->reader_minor);
     }
     return MTL_OK;
 }
@@ -138,11 +141,12 @@ static mtl_status check_record(const plan_view *view, const plan_tensor *tensor,
     if (tensor->layout != PLAN_LAYOUT_DENSE && (tensor->storage != PLAN_STORAGE_CONST || tensor->dtype != MTL_F32)) {
         return fail_tensor(view, tensor, diag, "only float32 constants are packed");
     }
-    if (tensor->storage < PLAN_STORAGE_CONST || tensor->storage > PLAN_STORAGE_ROW) {
+    if (tensor->storage < PLAN_STORAGE_CONST || tensor->storage > PLAN_STORAGE_PARAM) {
         return fail_tensor(view, tensor, diag, "unknown storage %d", tensor->storage);
     }
     bool boundary = tensor->storage == PLAN_STORAGE_INPUT || tensor->storage == PLAN_STORAGE_OUTPUT;
-    if (boundary ? tensor->offset != 0 : tensor->index != 0) {
+    bool param = tensor->storage == PLAN_STORAGE_PARAM; /* has both: check_param */
+    if (!param && (boundary ? tensor->offset != 0 : tensor->index != 0)) {
         return fail_tensor(view, tensor, diag, "index %" PRIu32 " and offset %" PRIu64 " do not fit its storage",
                            tensor->index, tensor->offset);
     }
@@ -218,6 +222,56 @@ static mtl_status check_const(const plan_view *view, const plan_tensor *tensor, 
     return MTL_OK;
 }
 
+/* A param has fixed extents and float32 elements; views of it have as many at the same place. */
+static mtl_status check_param(const plan_view *view, const plan_tensor *tensor, base_diag *diag)
+{
+    if (tensor->index >= view->meta->param_count) {
+        return fail_tensor(view, tensor, diag, "param %" PRIu32 " of %" PRIu32, tensor->index, view->meta->param_count);
+    }
+    const plan_tensor *whole = plan_param(view, tensor->index);
+    const mtl_dim *dims = plan_dims(view, tensor), *whole_dims = plan_dims(view, whole);
+    for (unsigned axis = 0; axis < tensor->rank; axis++) {
+        if (!plan_dim_is_fixed(dims[axis])) {
+            return fail_tensor(view, tensor, diag, "axis %u of a param is not fixed", axis);
+        }
+    }
+    if (tensor->dtype != MTL_F32 || tensor->offset != whole->offset ||
+        !plan_dim_equal(plan_count(dims, 0, tensor->rank), plan_count(whole_dims, 0, whole->rank))) {
+        char text[PLAN_SHAPE_TEXT], whole_text[PLAN_SHAPE_TEXT];
+        return fail_tensor(
+            view, tensor, diag, "%s %s at %" PRIu64 " views param %" PRIu32 ", which is float32 %s at %" PRIu64,
+            mtl_dtype_name(tensor->dtype), plan_shape_text(dims, tensor->rank, text, sizeof text), tensor->offset,
+            tensor->index, plan_shape_text(whole_dims, whole->rank, whole_text, sizeof whole_text), whole->offset);
+    }
+    return MTL_OK;
+}
+
+/* The params lie one behind the other, and each has a constant of its shape for a default. */
+static mtl_status check_params(const plan_view *view, base_diag *diag)
+{
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < view->meta->param_count; i++) {
+        const plan_tensor *param = plan_param(view, i), *value = plan_param_default(view, i);
+        bool same = value->dtype == MTL_F32 && value->layout == PLAN_LAYOUT_DENSE && value->rank == param->rank;
+        for (unsigned axis = 0; same && axis < param->rank; axis++) {
+            same = plan_dim_equal(plan_dims(view, param)[axis], plan_dims(view, value)[axis]);
+        }
+        if (!same) {
+            return fail_tensor(view, param, diag, "its default, tensor %zu, has another shape, dtype or layout",
+                               (size_t)(value - view->tensors));
+        }
+        if (param->offset != offset) {
+            return fail_tensor(view, param, diag, "param %" PRIu32 " begins at %" PRIu64 ", expected %" PRIu64, i,
+                               param->offset, offset);
+        }
+        offset += plan_param_room(view, param);
+        if (offset > PLAN_MAX_PARAM_BYTES) {
+            return fail_tensor(view, param, diag, "the params end at %" PRIu64 ", beyond 2^46", offset);
+        }
+    }
+    return MTL_OK;
+}
+
 uint64_t plan_tensor_bytes(const plan_view *view, const plan_tensor *tensor)
 {
     const mtl_dim *dims = plan_dims(view, tensor);
@@ -238,7 +292,7 @@ static int by_text(const void *a, const void *b)
 }
 
 /* Names are how people address tensors: present and different. */
-static mtl_status check_names(const plan_view *view, uint32_t from, uint32_t count, base_diag *diag,
+static mtl_status check_names(const plan_view *view, const char *what, size_t from, uint32_t count, base_diag *diag,
                               base_arena *scratch)
 {
     const char **names = BASE_NEW_ARRAY(scratch, const char *, count);
@@ -250,27 +304,46 @@ static mtl_status check_names(const plan_view *view, uint32_t from, uint32_t cou
     for (uint32_t i = 0; i < count; i++) {
         if (names[i][0] == '\0' || (i > 0 && by_text(&names[i - 1], &names[i]) == 0)) {
             return base_fail(diag, MTL_INVALID_DATA, "byte %zu: two %s are called '%.100s', or one has no name",
-                             place(view, view->signature + from), from == 0 ? "inputs" : "outputs", names[i]);
+                             place(view, view->signature + from), what, names[i]);
         }
     }
     return MTL_OK;
 }
 
+/* What entry `i` of the signature is: its storage, and its index among those. */
+static const char *signature_entry(const plan_meta *meta, size_t i, plan_storage *storage, size_t *index)
+{
+    static const char *const names[] = {"input", "output", "param", "default"};
+    static const plan_storage storages[] = {PLAN_STORAGE_INPUT, PLAN_STORAGE_OUTPUT, PLAN_STORAGE_PARAM,
+                                            PLAN_STORAGE_CONST};
+    const size_t counts[] = {meta->input_count, meta->output_count, meta->param_count, meta->param_count};
+    size_t list = 0;
+    for (; list < 3 && i >= counts[list]; list++) {
+        i -= counts[list];
+    }
+    *storage = storages[list];
+    *index = i;
+    return names[list];
+}
+
 static mtl_status check_signature(const plan_view *view, base_diag *diag, base_arena *scratch)
 {
+    const plan_meta *meta = view->meta;
     for (size_t i = 0; i < view->signature_count; i++) {
-        bool input = i < view->meta->input_count;
-        size_t index = input ? i : i - view->meta->input_count;
+        plan_storage storage;
+        size_t index;
+        const char *what = signature_entry(meta, i, &storage, &index);
         uint32_t id = view->signature[i];
-        if (id >= view->tensor_count ||
-            view->tensors[id].storage != (input ? PLAN_STORAGE_INPUT : PLAN_STORAGE_OUTPUT) ||
-            view->tensors[id].index != index) {
+        if (id >= view->tensor_count || view->tensors[id].storage != storage ||
+            (storage != PLAN_STORAGE_CONST && view->tensors[id].index != index)) {
             return base_fail(diag, MTL_INVALID_DATA, "byte %zu: %s %zu is tensor %" PRIu32 ", which is none",
-                             place(view, &view->signature[i]), input ? "input" : "output", index, id);
+                             place(view, &view->signature[i]), what, index, id);
         }
     }
-    BASE_TRY(check_names(view, 0, view->meta->input_count, diag, scratch));
-    return check_names(view, view->meta->input_count, view->meta->output_count, diag, scratch);
+    BASE_TRY(check_names(view, "inputs", 0, meta->input_count, diag, scratch));
+    BASE_TRY(check_names(view, "outputs", meta->input_count, meta->output_count, diag, scratch));
+    return check_names(view, "params", (size_t)meta->input_count + meta->output_count, meta->param_count, diag,
+                       scratch);
 }
 
 mtl_status plan_check_tensors(const plan_view *view, base_diag *diag, base_arena *scratch)
@@ -289,7 +362,8 @@ mtl_status plan_check_tensors(const plan_view *view, base_diag *diag, base_arena
         case PLAN_STORAGE_OUTPUT: BASE_TRY(check_boundary(view, tensor, diag)); break;
         case PLAN_STORAGE_REQUEST:
         case PLAN_STORAGE_ROW: BASE_TRY(check_workspace(view, tensor, diag)); break;
+        case PLAN_STORAGE_PARAM: BASE_TRY(check_param(view, tensor, diag)); break;
         }
     }
-    return MTL_OK;
+    return check_params(view, diag);
 }

@@ -30,7 +30,7 @@ typedef enum plan_section_kind {
     PLAN_SECTION_STEPS = 5,     /* plan_step[]: the request program, then the row program */
     PLAN_SECTION_OPERANDS = 6,  /* uint32 tensor indices; PLAN_NONE: absent */
     PLAN_SECTION_ATTRS = 7,     /* int64; floats as the bits of a double */
-    PLAN_SECTION_SIGNATURE = 8, /* uint32 tensor indices: inputs, then outputs */
+    PLAN_SECTION_SIGNATURE = 8, /* uint32 tensor indices: inputs, outputs, params, the params' defaults */
     PLAN_SECTION_CONSTS = 9,    /* bytes of the constants; starts on a 4,096-byte boundary */
 } plan_section_kind;
 
@@ -68,7 +68,7 @@ typedef struct plan_meta {
     uint64_t row_bytes;          /* workspace of one tile row; a multiple of 4 */
     uint64_t source_hash[2];     /* XXH3-128 of the source file, low word first; external data not included */
     uint32_t model_name, producer, compiler; /* strings: graph's name, who exported it, "mtlc 0.1.0" */
-    uint32_t reserved;
+    uint32_t param_count;                    /* since 1.1; 0 before */
 } plan_meta;
 
 typedef enum plan_storage {
@@ -77,6 +77,7 @@ typedef enum plan_storage {
     PLAN_STORAGE_OUTPUT = 3,  /* index: which output; offset 0 */
     PLAN_STORAGE_REQUEST = 4, /* offset: bytes into the request workspace */
     PLAN_STORAGE_ROW = 5,     /* offset: bytes per tile row: the tensor starts at offset x (height of the tile) */
+    PLAN_STORAGE_PARAM = 6,   /* index: which param; offset: bytes into the session's params. Since 1.1 */
 } plan_storage;
 
 /* DENSE: row-major. PANELS: float32 (G, K, N) as G x ceil(N / 16) panels of K x 16, columns beyond N zero.
@@ -90,7 +91,7 @@ typedef struct plan_tensor {
     uint32_t name; /* string */
     uint8_t dtype, rank, storage, layout;
     uint32_t dims;  /* first of `rank` entries of DIMS */
-    uint32_t index; /* of the input or output, else 0 */
+    uint32_t index; /* of the input, output or param, else 0 */
     uint64_t offset;
 } plan_tensor;
 

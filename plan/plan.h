@@ -14,6 +14,7 @@
 #define PLAN_MAX_TENSOR_BYTES ((uint64_t)1 << 48)
 #define PLAN_MAX_REQUEST_BYTES ((uint64_t)1 << 46)
 #define PLAN_MAX_ROW_BYTES ((uint64_t)1 << 40)
+#define PLAN_MAX_PARAM_BYTES ((uint64_t)1 << 46)
 
 /* Pointers into the bytes of a checked plan; valid as long as those are. */
 typedef struct plan_view {
@@ -62,6 +63,17 @@ static inline const plan_tensor *plan_result(const plan_view *view, const plan_s
 {
     return plan_operand(view, step, step->input_count);
 }
+/* Param `i`, and the constant of the same shape that it is until a host sets another. */
+static inline const plan_tensor *plan_param(const plan_view *view, size_t i)
+{
+    return &view->tensors[view->signature[(size_t)view->meta->input_count + view->meta->output_count + i]];
+}
+static inline const plan_tensor *plan_param_default(const plan_view *view, size_t i)
+{
+    return plan_param(view, view->meta->param_count + i);
+}
+/* Bytes of all params of a session: each begins at a multiple of PLAN_ALIGNMENT, in order. */
+uint64_t plan_param_bytes(const plan_view *view);
 double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i);
 
 /* Bytes of a constant tensor in its layout. False: overflow. */

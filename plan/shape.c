@@ -85,6 +85,22 @@ const char *plan_dim_text(mtl_dim dim, char *text, size_t size)
     return text;
 }
 
+uint64_t plan_param_bytes(const plan_view *view)
+{
+    if (view->meta->param_count == 0) {
+        return 0;
+    }
+    const plan_tensor *last = plan_param(view, view->meta->param_count - 1);
+    return last->offset + plan_param_room(view, last);
+}
+
+uint64_t plan_param_room(const plan_view *view, const plan_tensor *param)
+{
+    uint64_t bytes = 0;
+    plan_const_bytes(param, plan_dims(view, param), &bytes); /* plan_check has bounded its extents */
+    return (bytes + PLAN_ALIGNMENT - 1) & ~(uint64_t)(PLAN_ALIGNMENT - 1);
+}
+
 bool plan_const_bytes(const plan_tensor *tensor, const mtl_dim *dims, uint64_t *bytes)
 {
     uint64_t total = mtl_dtype_size(tensor->dtype);

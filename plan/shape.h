@@ -32,6 +32,9 @@ static inline int64_t plan_dim_once(mtl_dim dim)
  * Their coefficients have passed the limit above, so nothing overflows. */
 mtl_dim plan_count(const mtl_dim *dims, unsigned from, unsigned to);
 
+/* Bytes of a param in a session, with what follows it up to a multiple of PLAN_ALIGNMENT. */
+uint64_t plan_param_room(const plan_view *view, const plan_tensor *param);
+
 /* The axis that grows with rows, or `rank`. */
 unsigned plan_row_axis(const mtl_dim *dims, unsigned rank);
 

@@ -15,6 +15,23 @@ int runtime_cmd_provider(const tool_args *args, const char *text, mtl_plan_optio
 int runtime_cmd_isa(const tool_args *args, const char *text, mtl_plan_options *options);
 const char *runtime_cmd_provider_name(mtl_provider provider);
 
+/* --param options: kept as they are until there is a plan to read them by. */
+enum { RUNTIME_CMD_MOST_PARAMS = 256 };
+typedef struct runtime_cmd_params {
+    const char *texts[RUNTIME_CMD_MOST_PARAMS];
+    size_t count;
+} runtime_cmd_params;
+
+/* Adds "NAME=NUMBERS". TOOL_ARGS_ERROR after one line on standard error. */
+int runtime_cmd_param(const tool_args *args, const char *text, runtime_cmd_params *params);
+/* Sets them in a session of the plan, in order. Errors: MTL_INVALID_ARGUMENT, MTL_OUT_OF_MEMORY. */
+mtl_status runtime_cmd_set_params(const mtl_plan *plan, mtl_session *session, const runtime_cmd_params *params,
+                                  mtl_error *error);
+
+#define RUNTIME_CMD_PARAM                                                                                              \
+    {                                                                                                                  \
+        "param", 0, "NAME=NUMBERS", "set a param of the plan: NUMBER,NUMBER,... row-major; may be repeated"            \
+    }
 #define RUNTIME_CMD_PROVIDER                                                                                           \
     {                                                                                                                  \
         "provider", 0, "NAME", "whose kernels: auto (default), native or onednn"                                       \

@@ -28,6 +28,7 @@ typedef struct bench_options {
     const char *plan;
     mtl_plan_options open;
     mtl_session_options session;
+    runtime_cmd_params params;
     long long rows[MOST_ROW_COUNTS], threads[MOST_ROW_COUNTS];
     size_t row_counts, thread_counts;
     double seconds;
@@ -242,6 +243,9 @@ static void worker_new(bench_worker *w)
     mtl_session_options options = w->options->session;
     options.max_rows = (size_t)w->rows;
     w->status = mtl_session_create(w->plan, &options, &w->session, &w->error);
+    if (w->status == MTL_OK) {
+        w->status = runtime_cmd_set_params(w->plan, w->session, &w->options->params, &w->error);
+    }
     w->outputs = calloc(count, sizeof *w->outputs);
     w->samples = malloc(MOST_SAMPLES * sizeof *w->samples);
     bool made = w->outputs != NULL && w->samples != NULL;
@@ -474,6 +478,7 @@ enum {
     OPTION_THREADS,
     OPTION_SECONDS,
     OPTION_JSON,
+    OPTION_PARAM,
     OPTION_PROVIDER,
     OPTION_ISA,
     OPTION_TILE_ROWS,
@@ -485,6 +490,7 @@ static const tool_option option_table[OPTION_COUNT] = {
     [OPTION_THREADS] = {"threads", 0, "LIST", "threads, each with a session of its own (default: 1)"},
     [OPTION_SECONDS] = {"seconds", 0, "S", "time of one measurement (default: 1)"},
     [OPTION_JSON] = {"json", 0, NULL, "print one JSON object"},
+    [OPTION_PARAM] = RUNTIME_CMD_PARAM,
     [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
     [OPTION_ISA] = RUNTIME_CMD_ISA,
     [OPTION_TILE_ROWS] = {"tile-rows", 0, "N", "rows of a tile (default: by the L2 cache)"},
@@ -506,6 +512,7 @@ static int read_arguments(tool_args *args, bench_options *options)
             break;
         case OPTION_SECONDS: failed = read_seconds(args, value, &options->seconds); break;
         case OPTION_JSON: options->json = true; break;
+        case OPTION_PARAM: failed = runtime_cmd_param(args, value, &options->params); break;
         case OPTION_PROVIDER: failed = runtime_cmd_provider(args, value, &options->open); break;
         case OPTION_ISA: failed = runtime_cmd_isa(args, value, &options->open); break;
         case OPTION_TILE_ROWS:

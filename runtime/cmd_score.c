@@ -14,6 +14,7 @@ typedef struct score_options {
     const char *plan, *inputs, *outputs;
     mtl_plan_options open;
     mtl_session_options session;
+    runtime_cmd_params params;
 } score_options;
 
 /* All that does not fit, in one line. */
@@ -96,6 +97,21 @@ static bool fits(const mtl_tensor_info *info, const tool_array *array, int64_t *
     return true;
 }
 
+/* What is no input may be a param. */
+static void match_param(const mtl_plan *plan, const tool_array *array, mismatches *wrong)
+{
+    const mtl_tensor_info *info = mtl_plan_param_info(plan, mtl_plan_find_param(plan, array->name));
+    int64_t rows;
+    char found[256], expected[256];
+    if (info == NULL) {
+        mismatch(wrong, "'%s' is no input of the plan", array->name);
+    } else if (!fits(info, array, &rows)) {
+        mismatch(wrong, "param '%s' is %s [%s], expected %s [%s]", info->name, mtl_dtype_name(array->dtype),
+                 found_shape(array, found, sizeof found), mtl_dtype_name(info->dtype),
+                 expected_shape(info, expected, sizeof expected));
+    }
+}
+
 /* Finds every input of the plan in `npz`, and the number of rows. Returns 0, or 1 after one line. */
 static int match(const mtl_plan *plan, const tool_npz *npz, const char *path, const void **data, int64_t *rows)
 {
@@ -129,7 +145,7 @@ static int match(const mtl_plan *plan, const tool_npz *npz, const char *path, co
             known = known || strcmp(mtl_plan_input(plan, j)->name, name) == 0;
         }
         if (!known) {
-            mismatch(&wrong, "'%s' is no input of the plan", name);
+            match_param(plan, tool_npz_at(npz, i), &wrong);
         }
     }
     return wrong.used > 0 ? runtime_cmd_fail("%s: %s", path, wrong.text) : 0;
@@ -165,7 +181,21 @@ static mtl_status write_outputs(const char *path, const tool_array *arrays, size
     return tool_npz_writer_commit(writer);
 }
 
-static int score_rows(mtl_plan *plan, const score_options *options, const void *const *inputs, int64_t rows)
+/* From the arrays, which match has checked, then from the command line. */
+static mtl_status set_params(const mtl_plan *plan, mtl_session *session, const score_options *options,
+                             const tool_npz *npz, mtl_error *error)
+{
+    for (size_t i = 0; i < mtl_plan_param_count(plan); i++) {
+        const tool_array *array = tool_npz_find(npz, mtl_plan_param_info(plan, i)->name);
+        if (array != NULL) {
+            BASE_TRY(mtl_session_set_param(session, i, (const float *)array->data, error));
+        }
+    }
+    return runtime_cmd_set_params(plan, session, &options->params, error);
+}
+
+static int score_rows(mtl_plan *plan, const score_options *options, const tool_npz *npz, const void *const *inputs,
+                      int64_t rows)
 {
     mtl_error error = {.message = "out of memory"};
     base_diag diag = {.error = &error};
@@ -183,6 +213,9 @@ static int score_rows(mtl_plan *plan, const score_options *options, const void *
     }
     for (size_t i = 0; i < count && status == MTL_OK; i++) {
         status = make_output(mtl_plan_output(plan, i), rows, &arrays[i], &data[i]) ? MTL_OK : MTL_OUT_OF_MEMORY;
+    }
+    if (status == MTL_OK) {
+        status = set_params(plan, session, options, npz, &error);
     }
     if (status == MTL_OK) {
         status = mtl_session_run(session, rows, inputs, data, &error);
@@ -222,7 +255,7 @@ static int score(const score_options *options)
     } else if (tool_npz_open(options->inputs, &diag, &npz) != MTL_OK) {
         runtime_cmd_fail("%s", error.message);
     } else if (match(plan, npz, options->inputs, inputs, &rows) == 0) {
-        result = score_rows(plan, options, inputs, rows);
+        result = score_rows(plan, options, npz, inputs, rows);
     }
     free(inputs);
     tool_npz_close(npz);
@@ -245,6 +278,7 @@ int runtime_cmd_score(int argc, char **argv)
     enum {
         OPTION_INPUTS,
         OPTION_OUTPUTS,
+        OPTION_PARAM,
         OPTION_PROVIDER,
         OPTION_ISA,
         OPTION_TILE_ROWS,
@@ -252,8 +286,10 @@ int runtime_cmd_score(int argc, char **argv)
         OPTION_COUNT
     };
     static const tool_option table[OPTION_COUNT] = {
-        [OPTION_INPUTS] = {"inputs", 'i', "IN.npz", "one array for every input of the plan, by name"},
+        [OPTION_INPUTS] = {"inputs", 'i', "IN.npz",
+                           "one array for every input of the plan, by name; others set params"},
         [OPTION_OUTPUTS] = {"outputs", 'o', "OUT.npz", "written whole or not at all"},
+        [OPTION_PARAM] = RUNTIME_CMD_PARAM,
         [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
         [OPTION_ISA] = RUNTIME_CMD_ISA,
         [OPTION_TILE_ROWS] = {"tile-rows", 0, "N", "rows of a tile (default: by the L2 cache)"},
@@ -277,6 +313,7 @@ int runtime_cmd_score(int argc, char **argv)
         switch (option) {
         case OPTION_INPUTS: options.inputs = value; break;
         case OPTION_OUTPUTS: options.outputs = value; break;
+        case OPTION_PARAM: failed = runtime_cmd_param(&args, value, &options.params); break;
         case OPTION_PROVIDER: failed = runtime_cmd_provider(&args, value, &options.open); break;
         case OPTION_ISA: failed = runtime_cmd_isa(&args, value, &options.open); break;
         case OPTION_TILE_ROWS: failed = read_count(&args, "tile-rows", value, &options.session.tile_rows); break;

@@ -30,7 +30,7 @@ static inline int64_t runtime_at(runtime_affine affine, int64_t rows)
 /* Where a tensor starts: see runtime_frame. */
 typedef struct runtime_ref {
     uint32_t storage; /* plan_storage */
-    uint32_t index;   /* of the input or output */
+    uint32_t index;   /* of the input, output or param */
     uint64_t offset;  /* bytes; of ROW: bytes per row of the tile's full height */
     uint64_t per_row; /* INPUT, OUTPUT: bytes of one candidate */
 } runtime_ref;
@@ -38,6 +38,7 @@ typedef struct runtime_ref {
 /* One pass over a program: the whole request program, or the row program for one tile. */
 typedef struct runtime_frame {
     const unsigned char *consts;
+    const unsigned char *params;  /* the session's */
     unsigned char *request, *row; /* the two parts of the workspace */
     const void *const *inputs;
     void *const *outputs;
@@ -62,6 +63,7 @@ static inline const unsigned char *runtime_in(const runtime_frame *frame, const 
 {
     switch (ref->storage) {
     case PLAN_STORAGE_CONST: return frame->consts + ref->offset;
+    case PLAN_STORAGE_PARAM: return frame->params + ref->offset;
     case PLAN_STORAGE_INPUT:
         return (const unsigned char *)frame->inputs[ref->index] + ref->per_row * (uint64_t)frame->first;
     default: return runtime_out(frame, ref);
@@ -90,7 +92,7 @@ struct mtl_plan {
     size_t copy_size;
     plan_view view;
     runtime_memory memory;      /* of everything below */
-    mtl_tensor_info *signature; /* inputs, then outputs */
+    mtl_tensor_info *signature; /* inputs, outputs, params, defaults */
     runtime_step *steps;
     mtl_provider provider;
     const struct native_kernels *native;
@@ -104,7 +106,8 @@ struct mtl_session {
     size_t bytes, workspace_bytes; /* of this block; of the workspace behind it */
     size_t tile_rows;
     int64_t max_rows;                       /* 0: any */
-    unsigned char *request, *row, *scratch; /* the workspace: request values, a tile's values, oneDNN's */
+    unsigned char *params;                  /* first in the workspace: the values of params, in order */
+    unsigned char *request, *row, *scratch; /* the rest of it: request values, a tile's values, oneDNN's */
     struct onednn_session *onednn;
 };
 
@@ -130,6 +133,9 @@ const char *runtime_step_kernel(const mtl_plan *plan, size_t number);
 
 /* plan.c: the allocator of the options, or the default. False: an allocator without functions. */
 bool runtime_allocator(const mtl_allocator *given, const mtl_allocator *otherwise, mtl_allocator *result);
+
+/* params.c: gives a new session the plan's values of its params. */
+void runtime_reset_params(mtl_session *session);
 
 /* choose.c: whether the step at hand is to go to oneDNN if that has a primitive for it. k, n: of products, else 0. */
 bool runtime_choose_onednn(const mtl_plan *plan, plan_op op, size_t k, size_t n);

@@ -63,6 +63,7 @@ mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const
     size_t request_steps = plan->view.meta->request_step_count;
     runtime_frame frame = {
         .consts = plan->view.consts,
+        .params = session->params,
         .request = session->request,
         .row = session->row,
         .inputs = inputs,

@@ -45,15 +45,17 @@ static size_t height_for_cache(uint64_t row_bytes)
     return rows < TILE_STEP ? TILE_STEP : (size_t)rows;
 }
 
-/* tile_rows x row_bytes + request_bytes, plus what oneDNN's primitives need beside them if it is forced. */
+/* The params, request_bytes and tile_rows x row_bytes, plus what oneDNN's primitives need beside them if it is forced. */
 static bool sizes(const mtl_plan *plan, size_t tile_rows, size_t *row_bytes, size_t *workspace, size_t *block)
 {
     const plan_meta *meta = plan->view.meta;
     size_t scratch = plan->onednn != NULL ? onednn_scratch_bytes(plan->onednn) : 0;
-    return meta->row_bytes <= SIZE_MAX && meta->request_bytes <= SIZE_MAX &&
+    uint64_t param_bytes = plan_param_bytes(&plan->view);
+    return meta->row_bytes <= SIZE_MAX && meta->request_bytes <= SIZE_MAX && param_bytes <= SIZE_MAX &&
            base_mul_size(tile_rows, (size_t)meta->row_bytes, row_bytes) &&
            base_add_size(*row_bytes, (size_t)meta->request_bytes, workspace) &&
-           base_add_size(*workspace, scratch, workspace) && base_add_size(*workspace, RUNTIME_SESSION_HEADER, block);
+           base_add_size(*workspace, (size_t)param_bytes, workspace) && base_add_size(*workspace, scratch, workspace) &&
+           base_add_size(*workspace, RUNTIME_SESSION_HEADER, block);
 }
 
 static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options *options, base_diag *diag,
@@ -72,8 +74,8 @@ static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options 
     return MTL_OK;
 }
 
-/* Order in the block: the session, request values, tile values, oneDNN's scratch. Each starts at a multiple of 64
- * bytes: request_bytes is one, the tile's height is one of 16 rows, and row_bytes one of 4. */
+/* Order in the block: the session, params, request values, tile values, oneDNN's scratch. Each starts at a multiple of
+ * 64 bytes: the params' bytes and request_bytes are one, the tile's height is one of 16 rows, and row_bytes one of 4. */
 static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, size_t tile_rows, base_diag *diag,
                               mtl_session **result)
 {
@@ -90,9 +92,11 @@ static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, si
         .workspace_bytes = workspace,
         .tile_rows = tile_rows,
     };
-    session->request = (unsigned char *)session + RUNTIME_SESSION_HEADER;
+    session->params = (unsigned char *)session + RUNTIME_SESSION_HEADER;
+    session->request = session->params + plan_param_bytes(&plan->view);
     session->row = session->request + plan->view.meta->request_bytes;
     session->scratch = session->row + row_bytes;
+    runtime_reset_params(session);
     *result = session;
     return MTL_OK;
 }

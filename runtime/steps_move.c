@@ -211,7 +211,7 @@ const plan_tensor *runtime_origin(const plan_view *view, const plan_tensor *tens
         const plan_step *step = &view->steps[before];
         if (same_place(plan_result(view, step), tensor)) {
             const plan_tensor *first = hands_on(step->op) ? plan_operand(view, step, 0) : NULL;
-            if (first == NULL || first->storage == PLAN_STORAGE_CONST) {
+            if (first == NULL || first->storage == PLAN_STORAGE_CONST || first->storage == PLAN_STORAGE_PARAM) {
                 break;
             }
             tensor = first;

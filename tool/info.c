@@ -6,6 +6,8 @@
 
 #include "tool/info_text.h"
 
+enum { MOST_NUMBERS = 16 }; /* shown of a param */
+
 static json_t *number(uint64_t value)
 {
     return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
@@ -40,7 +42,7 @@ static json_t *tensor_of(const plan_view *view, const plan_tensor *tensor, bool 
 {
     static const char *const storages[] = {
         [PLAN_STORAGE_CONST] = "const",     [PLAN_STORAGE_INPUT] = "input", [PLAN_STORAGE_OUTPUT] = "output",
-        [PLAN_STORAGE_REQUEST] = "request", [PLAN_STORAGE_ROW] = "row",
+        [PLAN_STORAGE_REQUEST] = "request", [PLAN_STORAGE_ROW] = "row",     [PLAN_STORAGE_PARAM] = "param",
     };
     static const char *const layouts[] = {"dense", "panels", "padded"};
     if (tensor == NULL) {
@@ -51,7 +53,8 @@ static json_t *tensor_of(const plan_view *view, const plan_tensor *tensor, bool 
     put(object, "dtype", json_string(mtl_dtype_name(tensor->dtype)), ok);
     put(object, "shape", shape_of(view, tensor, ok), ok);
     if (with_storage) {
-        bool boundary = tensor->storage == PLAN_STORAGE_INPUT || tensor->storage == PLAN_STORAGE_OUTPUT;
+        bool boundary = tensor->storage == PLAN_STORAGE_INPUT || tensor->storage == PLAN_STORAGE_OUTPUT ||
+                        tensor->storage == PLAN_STORAGE_PARAM;
         put(object, "storage", json_string(storages[tensor->storage]), ok);
         put(object, boundary ? "index" : "offset", number(boundary ? tensor->index : tensor->offset), ok);
         put(object, "layout", json_string(layouts[tensor->layout]), ok);
@@ -72,6 +75,32 @@ static json_t *signature_of(const plan_view *view, uint32_t from, uint32_t count
 static json_t *real_of(double value)
 {
     return isfinite(value) ? json_real(value) : json_string(isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+}
+
+/* With the numbers that they have until a host sets others; of large ones the first few are none's business. */
+static json_t *params_of(const plan_view *view, bool *ok)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < view->meta->param_count; i++) {
+        const plan_tensor *param = plan_param(view, i);
+        json_t *object = tensor_of(view, param, false, ok);
+        int64_t count = 1;
+        for (unsigned axis = 0; axis < param->rank; axis++) {
+            count *= plan_dims(view, param)[axis].fixed;
+        }
+        if (count <= MOST_NUMBERS) {
+            json_t *numbers = json_array();
+            const unsigned char *at = view->consts + plan_param_default(view, i)->offset;
+            for (int64_t j = 0; j < count; j++) {
+                float value;
+                memcpy(&value, at + (size_t)j * sizeof value, sizeof value);
+                append(numbers, real_of((double)value), ok);
+            }
+            put(object, "default", numbers, ok);
+        }
+        append(array, object, ok);
+    }
+    return array;
 }
 
 static json_t *attrs_of(const plan_view *view, const plan_step *step, bool *ok)
@@ -179,7 +208,11 @@ static void put_memory(json_t *root, const plan_view *view, bool *ok)
     char text[128];
     json_t *workspace = json_object();
     const char *rows = (meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0 ? "rows" : "tile rows";
-    snprintf(text, sizeof text, "%" PRIu64 " + %s x %" PRIu64, meta->request_bytes, rows, meta->row_bytes);
+    uint64_t param_bytes = plan_param_bytes(view);
+    int used = param_bytes > 0 ? snprintf(text, sizeof text, "%" PRIu64 " + ", param_bytes) : 0;
+    snprintf(text + used, sizeof text - (size_t)used, "%" PRIu64 " + %s x %" PRIu64, meta->request_bytes, rows,
+             meta->row_bytes);
+    put(workspace, "param_bytes", number(param_bytes), ok);
     put(workspace, "request_bytes", number(meta->request_bytes), ok);
     put(workspace, "row_bytes", number(meta->row_bytes), ok);
     put(workspace, "formula", json_string(text), ok);
@@ -197,6 +230,9 @@ mtl_status tool_info_print(const plan_view *view, const char *path, const char *
     put_origin(root, view, path, &ok);
     put(root, "inputs", signature_of(view, 0, meta->input_count, &ok), &ok);
     put(root, "outputs", signature_of(view, meta->input_count, meta->output_count, &ok), &ok);
+    if (meta->param_count > 0) {
+        put(root, "params", params_of(view, &ok), &ok);
+    }
     put_memory(root, view, &ok);
     put_steps(root, view, step_kernels, &ok);
     if (!ok) {

@@ -135,7 +135,8 @@ static void print_origin(table *of, const json_t *root, FILE *out)
     }
     const json_t *workspace = json_object_get(root, "workspace");
     fprintf(out, "  %-10s %s bytes\n", "constants", grouped(of, number_of(root, "constant_bytes")));
-    fprintf(out, "  %-10s %s bytes + %s x %s bytes\n", "workspace", grouped(of, number_of(workspace, "request_bytes")),
+    fprintf(out, "  %-10s %s bytes + %s x %s bytes\n", "workspace",
+            grouped(of, number_of(workspace, "param_bytes") + number_of(workspace, "request_bytes")),
             json_is_true(json_object_get(root, "whole_batch")) ? "rows (some steps mix candidates)" : "tile rows",
             grouped(of, number_of(workspace, "row_bytes")));
 }
@@ -148,16 +149,32 @@ static mtl_status reserve(table *of, size_t count, base_diag *diag)
     return MTL_OK;
 }
 
+/* "0.5,0.3,0.2", as --param takes them; "" when there are none or too many. */
+static const char *numbers_text(table *of, const json_t *tensor)
+{
+    const char *text = "";
+    const json_t *numbers = json_object_get(tensor, "default");
+    for (size_t i = 0; i < json_array_size(numbers); i++) {
+        const json_t *number = json_array_get(numbers, i);
+        const char *between = i == 0 ? "" : ",";
+        text = json_is_string(number)
+                   ? keep(of, base_arena_format(of->arena, "%s%s%s", text, between, json_string_value(number)))
+                   : keep(of, base_arena_format(of->arena, "%s%s%.9g", text, between, json_real_value(number)));
+    }
+    return text;
+}
+
 static mtl_status print_signature(table *of, const json_t *root, const char *key, FILE *out, base_diag *diag)
 {
     const json_t *tensors = json_object_get(root, key);
     BASE_TRY(reserve(of, json_array_size(tensors), diag));
     for (size_t i = 0; i < json_array_size(tensors); i++) {
         const json_t *tensor = json_array_get(tensors, i);
-        of->rows[of->count++] = (row){{text_of(tensor, "name"), text_of(tensor, "dtype"), shape_text(of, tensor)}};
+        of->rows[of->count++] = (row){
+            {text_of(tensor, "name"), text_of(tensor, "dtype"), shape_text(of, tensor), numbers_text(of, tensor)}};
     }
     fprintf(out, "\n%s\n", key);
-    print_table(of, 3, 0, out);
+    print_table(of, 4, 0, out);
     return MTL_OK;
 }
 
@@ -196,6 +213,9 @@ static mtl_status print_all(table *of, const json_t *root, FILE *out, base_diag 
     print_origin(of, root, out);
     BASE_TRY(print_signature(of, root, "inputs", out, diag));
     BASE_TRY(print_signature(of, root, "outputs", out, diag));
+    if (json_object_get(root, "params") != NULL) {
+        BASE_TRY(print_signature(of, root, "params", out, diag));
+    }
     BASE_TRY(print_program(of, root, "request", out, diag));
     BASE_TRY(print_program(of, root, "row", out, diag));
     if (of->failed) {

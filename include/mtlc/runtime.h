@@ -10,6 +10,10 @@
  * Threads. A plan is immutable once opened and may be shared by any number of threads. A session is used by one
  * thread at a time; make one session a thread. Functions on different sessions never synchronise.
  *
+ * Params. Constants that `mtlc --param NAME` left open (score-fusion weights, the temperature of a gate) are the
+ * plan's params: each session has its own values of them, at first the model's, set with mtl_session_set_param between
+ * two runs.
+ *
  * Memory. mtl_session_run allocates nothing in the default configuration: everything is sized when the session is
  * created. All memory that lives on comes from the allocator in the options, except the map of the plan file and what
  * oneDNN allocates for itself under MTL_PROVIDER_ONEDNN; the verification at open takes scratch from malloc.
@@ -139,6 +143,15 @@ MTL_API size_t mtl_plan_output_count(const mtl_plan *plan);
 MTL_API const mtl_tensor_info *mtl_plan_input(const mtl_plan *plan, size_t index);
 MTL_API const mtl_tensor_info *mtl_plan_output(const mtl_plan *plan, size_t index);
 
+/* The params: float32 tensors of a fixed shape, in the order of mtlc's --param options. `index` out of range gives
+ * NULL. `mtl_plan_param_default` is the model's own value, dense and row-major; it lives as long as the plan. */
+MTL_API size_t mtl_plan_param_count(const mtl_plan *plan);
+MTL_API const mtl_tensor_info *mtl_plan_param_info(const mtl_plan *plan, size_t index);
+MTL_API const float *mtl_plan_param_default(const mtl_plan *plan, size_t index);
+/* The index of the param of that name, MTL_NO_PARAM if there is none. */
+#define MTL_NO_PARAM ((size_t)-1)
+MTL_API size_t mtl_plan_find_param(const mtl_plan *plan, const char *name);
+
 /* Elements of `dim` for a call with so many rows and users. */
 MTL_API int64_t mtl_dim_extent(mtl_dim dim, int64_t rows, int64_t users);
 
@@ -151,6 +164,14 @@ MTL_API void mtl_session_destroy(mtl_session *session); /* NULL is allowed */
 /* Bytes of the workspace, and rows of one tile. */
 MTL_API size_t mtl_session_workspace_size(const mtl_session *session);
 MTL_API size_t mtl_session_tile_rows(const mtl_session *session);
+
+/* Gives the session its own value of a param: as many floats at `data` as mtl_plan_param_info(plan, index) has elements,
+ * row-major, copied into the workspace. Holds for the runs that follow until it is set again;
+ * mtl_plan_param_default(plan, index) for `data` takes the model's value back. Other sessions do not see it. Like a
+ * run it uses the session, so no run of the same session may be under way; it allocates nothing. Any float is taken,
+ * NaN and infinities too: they do what they would have done as constants of the model.
+ * Errors: MTL_INVALID_ARGUMENT (NULL session or data, index out of range or MTL_NO_PARAM); the value is as before. */
+MTL_API mtl_status mtl_session_set_param(mtl_session *session, size_t index, const float *data, mtl_error *error);
 
 /* Scores `rows` candidates (0 is allowed and does nothing). inputs[i] and outputs[i] are dense row-major tensors of
  * mtl_plan_input(plan, i) and mtl_plan_output(plan, i) with `rows` filled in and one user, aligned to their
