@@ -56,7 +56,9 @@ static mtl_status print_graph(const compilation *work, ir_graph *graph)
     uint32_t *uses;
     BASE_TRY(ir_count_uses(graph, work->arena, work->diag, &uses));
     for (ir_value value = 1; value < graph->value_count; value++) {
-        if (uses[value] > 0 && ir_is_const(graph, value) && ir_info(graph, value)->tensor->count > IR_CONTENT_MAX) {
+        const ir_value_info *info = ir_info(graph, value);
+        bool printed = info->kind == IR_VALUE_PARAM || (info->kind == IR_VALUE_CONST && uses[value] > 0);
+        if (printed && info->tensor->count > IR_CONTENT_MAX) {
             BASE_TRY(hand_out_constant(work, ir_info(graph, value)));
         }
     }
@@ -85,6 +87,20 @@ static size_t last_run_of(const char *pass)
     return last;
 }
 
+/* A host that sets what nothing reads would wait for an effect for ever. */
+static mtl_status check_params(const compilation *work, const ir_graph *graph)
+{
+    uint32_t *uses;
+    BASE_TRY(ir_count_uses(graph, work->arena, work->diag, &uses));
+    for (uint32_t i = 0; i < graph->param_count; i++) {
+        if (uses[graph->params[i]] == 0) {
+            return base_fail(work->diag, MTL_INVALID_ARGUMENT, "--param %.100s: no output depends on it",
+                             ir_info(graph, graph->params[i])->name);
+        }
+    }
+    return MTL_OK;
+}
+
 static mtl_status optimise(compilation *work)
 {
     ir_graph *graph = work->model.graph;
@@ -97,6 +113,7 @@ static mtl_status optimise(compilation *work)
     BASE_TRY(compiler_legalize(graph, work->diag));
     BASE_TRY(passes_fold_constants(graph, work->diag));
     BASE_TRY(passes_remove_dead(graph, work->diag));
+    BASE_TRY(check_params(work, graph));
     return ir_infer_rates(graph, work->diag);
 }
 
@@ -159,7 +176,10 @@ mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const
     onnx_options import = {.dims = options.dims,
                            .dim_count = options.dim_count,
                            .batch_axis0 = options.batch_axis0 != 0,
-                           .allow_f32 = options.allow_f32 != 0};
+                           .allow_f32 = options.allow_f32 != 0,
+                           .params = options.params,
+                           .param_count = options.param_count,
+                           .print_params = options.print_params};
     report(&work, "read", 0.0);
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
     if (status == MTL_OK) {

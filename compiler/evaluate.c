@@ -26,6 +26,27 @@ static mtl_status read_input(const ir_graph *graph, ir_value input, const tool_n
     return MTL_OK;
 }
 
+/* A param has the model's numbers unless the file has others. */
+static mtl_status read_param(const ir_graph *graph, ir_value param, const tool_npz *npz, base_arena *arena,
+                             base_diag *diag)
+{
+    ir_value_info *info = &graph->values[param];
+    const tool_array *array = tool_npz_find(npz, info->name);
+    if (array == NULL) {
+        return MTL_OK;
+    }
+    if (array->dtype != info->type.dtype || array->rank != info->type.rank ||
+        memcmp(array->shape, info->tensor->shape, (size_t)array->rank * sizeof array->shape[0]) != 0) {
+        return base_fail(diag, MTL_INVALID_DATA, "param '%s' has another type or shape in the model", info->name);
+    }
+    ir_tensor *tensor = base_arena_copy(arena, info->tensor, sizeof *tensor);
+    BASE_TRY_MEMORY(tensor, diag);
+    tensor->f = NULL;
+    tensor->raw = array->data;
+    info->tensor = tensor;
+    return MTL_OK;
+}
+
 static mtl_status write_outputs(const ir_graph *graph, const ir_tensor *outputs, const char *path, base_diag *diag)
 {
     tool_npz_writer *writer;
@@ -57,6 +78,9 @@ static mtl_status run(const ir_graph *graph, const tool_npz *npz, const char *ou
     for (uint32_t i = 0; i < graph->input_count; i++) {
         BASE_TRY(read_input(graph, graph->inputs[i], npz, diag, &inputs[i]));
     }
+    for (uint32_t i = 0; i < graph->param_count; i++) {
+        BASE_TRY(read_param(graph, graph->params[i], npz, arena, diag));
+    }
     BASE_TRY(ir_eval(graph, inputs, arena, diag, outputs));
     for (uint32_t i = 0; i < graph->output_count; i++) { /* an output that is an input or constant may be raw */
         if (ir_dtype_is_float(outputs[i].dtype)) {
@@ -80,7 +104,10 @@ mtl_status compiler_evaluate(const char *model_path, const char *inputs_path, co
     onnx_options import = {.dims = options->dims,
                            .dim_count = options->dim_count,
                            .batch_axis0 = options->batch_axis0 != 0,
-                           .allow_f32 = options->allow_f32 != 0};
+                           .allow_f32 = options->allow_f32 != 0,
+                           .params = options->params,
+                           .param_count = options->param_count,
+                           .print_params = options->print_params};
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &model);
     if (status == MTL_OK) {
         tool_npz *npz = NULL;

@@ -74,8 +74,12 @@ static void print_steps(const plan_view *view, FILE *out)
     }
     fprintf(out, "\nFLOPs: %" PRIu64 " + %" PRIu64 " x rows\n", total.flops_fixed, total.flops_per_row);
     fprintf(out, "constants: %zu bytes\n", view->const_bytes);
-    fprintf(out, "workspace: %" PRIu64 " bytes + threads x tile rows x %" PRIu64 " bytes\n", view->meta->request_bytes,
-            view->meta->row_bytes);
+    if (view->meta->param_count > 0) {
+        fprintf(out, "params: %" PRIu32 ", %" PRIu64 " bytes a session\n", view->meta->param_count,
+                plan_param_bytes(view));
+    }
+    fprintf(out, "workspace: %" PRIu64 " bytes + threads x tile rows x %" PRIu64 " bytes\n",
+            plan_param_bytes(view) + view->meta->request_bytes, view->meta->row_bytes);
 }
 
 mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,

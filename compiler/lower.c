@@ -22,6 +22,12 @@ static mtl_status emit_signature(compiler_lowering *lowering, uint32_t *outputs)
         BASE_TRY(output_record(lowering, i, &outputs[i]));
         BASE_TRY(plan_add_output(lowering->builder, outputs[i]));
     }
+    for (uint32_t i = 0; i < graph->param_count; i++) {
+        uint32_t tensor, value;
+        BASE_TRY(compiler_tensor(lowering, graph->params[i], &tensor));
+        BASE_TRY(compiler_default_tensor(lowering, graph->params[i], &value));
+        BASE_TRY(plan_add_param(lowering->builder, tensor, value));
+    }
     return MTL_OK;
 }
 

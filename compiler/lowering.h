@@ -14,8 +14,8 @@ typedef struct compiler_item {
 /* Where the values of one storage group (a value and its free views) lie. */
 typedef struct compiler_slot {
     plan_storage storage; /* 0: not placed yet */
-    uint32_t index;       /* INPUT, OUTPUT */
-    uint64_t offset;      /* REQUEST, ROW; CONST */
+    uint32_t index;       /* INPUT, OUTPUT, PARAM */
+    uint64_t offset;      /* REQUEST, ROW, PARAM; CONST */
 } compiler_slot;
 
 typedef struct compiler_lowering {
@@ -47,6 +47,8 @@ mtl_status compiler_record(compiler_lowering *lowering, const char *name, const 
                            plan_layout layout, uint32_t *tensor);
 /* The record of a value's own shape (constants: dense bytes). */
 mtl_status compiler_tensor(compiler_lowering *lowering, ir_value value, uint32_t *tensor);
+/* The record of the constant that a param is until a host sets another. */
+mtl_status compiler_default_tensor(compiler_lowering *lowering, ir_value param, uint32_t *tensor);
 /* A record with another shape on the storage of `value`, which no constant is. */
 mtl_status compiler_view_tensor(compiler_lowering *lowering, ir_value value, const ir_type *type, uint32_t *tensor);
 /* Weights (K, N) or (G, K, N) in panels; a bias (N) or (G, N) padded. Both float32. */

@@ -12,7 +12,7 @@
 #include "tool/npz.h"
 #include "tool/terminal.h"
 
-enum { MOST_DIMS = 64 };
+enum { MOST_DIMS = 64, MOST_PARAMS = 256 };
 
 enum {
     OPTION_OUTPUT,
@@ -23,6 +23,9 @@ enum {
     OPTION_DIM,
     OPTION_BATCH_AXIS0,
     OPTION_ALLOW_F32,
+    OPTION_HEADING_PARAMS,
+    OPTION_PARAM,
+    OPTION_PRINT_PARAMS,
     OPTION_HEADING_MORE,
     OPTION_FOLD_LIMIT,
     OPTION_EVALUATE,
@@ -43,6 +46,11 @@ static const tool_option options[] = {
                     "candidates where first axes differ"},
     [OPTION_BATCH_AXIS0] = {"batch-axis0", 0, NULL, "the fixed first axes of the inputs are the candidates"},
     [OPTION_ALLOW_F32] = {"allow-f32", 0, NULL, "compute a float64 graph in float32"},
+    [OPTION_HEADING_PARAMS] = {NULL, 0, NULL, "Constants that services tune:"},
+    [OPTION_PARAM] = {"param", 0, "NAME",
+                      "leave the constant NAME (score-fusion weights, say) open: settable for\neach session, the "
+                      "model's numbers by default; may be repeated"},
+    [OPTION_PRINT_PARAMS] = {"print-params", 0, NULL, "print the constants that --param can name, the smallest first"},
     [OPTION_HEADING_MORE] = {NULL, 0, NULL, "Limits and checks:"},
     [OPTION_FOLD_LIMIT] = {"fold-limit", 0, "BYTES", "largest constant that folding may create (default 268435456)"},
     [OPTION_EVALUATE] = {"evaluate", 0, "IN.npz",
@@ -54,7 +62,7 @@ static const tool_option options[] = {
 
 typedef struct command_line {
     const char *model, *plan, *evaluate, *outputs, *constants;
-    const char *dims[MOST_DIMS];
+    const char *dims[MOST_DIMS], *params[MOST_PARAMS];
     mtl_compile_options compile;
 } command_line;
 
@@ -94,6 +102,13 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
         }
         command->dims[compile->dim_count++] = value;
         return 0;
+    case OPTION_PARAM:
+        if (compile->param_count == MOST_PARAMS) {
+            return tool_args_fail(args, "more than %d --param", MOST_PARAMS);
+        }
+        command->params[compile->param_count++] = value;
+        return 0;
+    case OPTION_PRINT_PARAMS: compile->print_params = stdout; return 0;
     case OPTION_BATCH_AXIS0: compile->batch_axis0 = 1; return 0;
     case OPTION_ALLOW_F32: compile->allow_f32 = 1; return 0;
     case OPTION_FOLD_LIMIT:
@@ -190,6 +205,7 @@ int main(int argc, char **argv)
                       .at = 1};
     command_line command = {.compile = {.struct_size = sizeof command.compile}};
     command.compile.dims = command.dims;
+    command.compile.params = command.params;
     int code = parse(&args, &command);
     if (code != 0) {
         return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -124,6 +124,19 @@ static void place_outputs(compiler_lowering *lowering, const bool *scattered)
     }
 }
 
+/* One behind the other, as docs/plan-format.md says. Their bytes are in memory already, so that nothing overflows. */
+static void place_params(compiler_lowering *lowering)
+{
+    const ir_graph *graph = lowering->graph;
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < graph->param_count; i++) {
+        uint64_t bytes = ir_info(graph, graph->params[i])->tensor->count * sizeof(float);
+        lowering->slots[graph->params[i]] =
+            (compiler_slot){.storage = PLAN_STORAGE_PARAM, .index = i, .offset = offset};
+        offset += (bytes + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    }
+}
+
 static mtl_status place_callers_memory(compiler_lowering *lowering)
 {
     const ir_graph *graph = lowering->graph;
@@ -137,6 +150,7 @@ static mtl_status place_callers_memory(compiler_lowering *lowering)
     for (uint32_t i = 0; i < graph->input_count; i++) {
         lowering->slots[graph->inputs[i]] = (compiler_slot){.storage = PLAN_STORAGE_INPUT, .index = i};
     }
+    place_params(lowering);
     place_outputs(lowering, scattered);
     return MTL_OK;
 }

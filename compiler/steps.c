@@ -305,13 +305,30 @@ static const char *label_of(const compiler_lowering *lowering, const ir_node_inf
     return label;
 }
 
+static mtl_status not_supported(const compiler_lowering *lowering, ir_node id)
+{
+    const ir_graph *graph = lowering->graph;
+    const ir_node_info *node = ir_node_of(graph, id);
+    ir_value param = 0;
+    for (uint32_t i = 0; i < node->input_count && param == 0; i++) {
+        param = ir_param_behind(graph, node->inputs[i]);
+    }
+    const char *op = ir_op_table(node->op)->name;
+    if (param != 0) {
+        return ir_fail(graph, id, lowering->diag, MTL_UNSUPPORTED,
+                       "%s needs its constants while compiling, and --param %.100s leaves one open", op,
+                       ir_info(graph, param)->name);
+    }
+    return ir_fail(graph, id, lowering->diag, MTL_UNSUPPORTED,
+                   "%s is not supported on values that are computed at run time", op);
+}
+
 mtl_status compiler_emit_node(compiler_lowering *lowering, ir_node id)
 {
     const ir_node_info *node = ir_node_of(lowering->graph, id);
     step_function *make = find_step(node->op);
     if (make == NULL && node->op != IR_OP_shape) {
-        return ir_fail(lowering->graph, id, lowering->diag, MTL_UNSUPPORTED,
-                       "%s is not supported on values that are computed at run time", ir_op_table(node->op)->name);
+        return not_supported(lowering, id);
     }
     step_draft draft = {.output = PLAN_NONE};
     BASE_TRY(check_dtypes(lowering, id));

@@ -34,13 +34,8 @@ mtl_status compiler_record(compiler_lowering *lowering, const char *name, const 
     return plan_add_tensor(lowering->builder, &record, dims, tensor);
 }
 
-/* The bytes of a constant go into the plan once, however many records view them. */
-static mtl_status place_const(compiler_lowering *lowering, ir_value value)
+static mtl_status store_tensor(compiler_lowering *lowering, ir_value value, compiler_slot *slot)
 {
-    compiler_slot *slot = &lowering->slots[value];
-    if (slot->storage != 0) {
-        return MTL_OK;
-    }
     const ir_tensor *tensor = ir_info(lowering->graph, value)->tensor;
     size_t bytes;
     if (!base_mul_size(tensor->count, mtl_dtype_size(tensor->dtype), &bytes)) {
@@ -52,6 +47,21 @@ static mtl_status place_const(compiler_lowering *lowering, ir_value value)
     BASE_TRY(plan_add_const(lowering->builder, data, bytes, &slot->offset));
     slot->storage = PLAN_STORAGE_CONST;
     return MTL_OK;
+}
+
+/* The bytes of a constant go into the plan once, however many records view them. */
+static mtl_status place_const(compiler_lowering *lowering, ir_value value)
+{
+    compiler_slot *slot = &lowering->slots[value];
+    return slot->storage != 0 ? MTL_OK : store_tensor(lowering, value, slot);
+}
+
+mtl_status compiler_default_tensor(compiler_lowering *lowering, ir_value param, uint32_t *tensor)
+{
+    const ir_value_info *info = ir_info(lowering->graph, param);
+    compiler_slot slot = {0};
+    BASE_TRY(store_tensor(lowering, param, &slot));
+    return compiler_record(lowering, info->name, &info->type, slot, PLAN_LAYOUT_DENSE, tensor);
 }
 
 mtl_status compiler_tensor(compiler_lowering *lowering, ir_value value, uint32_t *tensor)

@@ -75,6 +75,7 @@ static mtl_status define_outputs(onnx_node *node)
             return onnx_fail(node, MTL_INVALID_DATA, "output %zu '%s': the name is taken", i, name);
         }
         BASE_TRY_MEMORY(entry, node->importer->diag);
+        BASE_TRY(onnx_param_define(node, name, &node->outputs[i]));
         entry->value = node->outputs[i];
     }
     return MTL_OK;
@@ -130,7 +131,10 @@ static mtl_status import_node(onnx_importer *importer, const onnx_frame *frame, 
         }
         BASE_TRY(onnx_node_operands(&node));
         BASE_TRY(onnx_node_check(&node));
-        BASE_TRY(run_handler(&node));
+        mtl_status status = run_handler(&node);
+        if (status != MTL_OK) {
+            return onnx_param_explain(&node, status);
+        }
     }
     set_fate(&node, source, nodes_before);
     return define_outputs(&node);
@@ -262,7 +266,9 @@ mtl_status onnx_import_graph(onnx_importer *importer)
     BASE_TRY(onnx_functions_check(importer));
     BASE_TRY(onnx_import_initializers(importer, &frame, graph));
     BASE_TRY(onnx_import_inputs(importer, &scope));
+    BASE_TRY(onnx_params_begin(importer, &scope));
     BASE_TRY(onnx_import_nodes(importer, &frame, graph->node, graph->n_node));
+    BASE_TRY(onnx_params_end(importer));
     importer->graph->current_source = UINT32_MAX;
     if (graph->n_output == 0) {
         return base_fail(importer->diag, MTL_INVALID_DATA, "the graph has no outputs");

@@ -3,6 +3,7 @@
  *   model.c    open, unpack, close; opset_import             scope.c    names of values
  *   files.c    external data                                 tensor.c   TensorProto to ir_tensor
  *   inputs.c   graph inputs: symbolic dims, frozen batches   graph.c    a graph's nodes in order, If, functions
+ *   params.c   --param: constants that stay open   param_names.c  their names
  *   node.c     a node against its schema; operands and attributes as the handlers read them
  *   op_*.c     handlers, one a row of operators.def
  */
@@ -136,6 +137,22 @@ mtl_status onnx_tensor(onnx_importer *importer, const Onnx__TensorProto *proto, 
 /* Adds the main graph's inputs (those that no initialiser defines) to the IR and to `scope`. */
 mtl_status onnx_import_inputs(onnx_importer *importer, onnx_scope *scope);
 
+/* params.c: makes the initialisers that --param names params. After the inputs, before the nodes. */
+mtl_status onnx_params_begin(onnx_importer *importer, const onnx_scope *scope);
+/* `value` gets `name` as an output of `node`: a param, if an option of the main graph says so. */
+mtl_status onnx_param_define(onnx_node *node, const char *name, onnx_value *value);
+/* All options have found their constants; brings the params into the order of the options. */
+mtl_status onnx_params_end(const onnx_importer *importer);
+/* The status of a node that failed; the error says so when it failed for a param that would have been known. */
+mtl_status onnx_param_explain(const onnx_node *node, mtl_status status);
+/* "--param NAME: ...", MTL_INVALID_ARGUMENT. */
+mtl_status onnx_param_fail(const onnx_importer *importer, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* param_names.c: fails, and tells which names there are. */
+mtl_status onnx_param_unknown(const onnx_importer *importer, const onnx_scope *scope, const char *name);
+/* One line for each constant that --param can name, smallest first: name, type, shape, its numbers if they are few. */
+mtl_status onnx_param_print(onnx_importer *importer, const onnx_scope *scope, FILE *out);
+
 /* Imports the main graph: importer->graph is new and empty. */
 mtl_status onnx_import_graph(onnx_importer *importer);
 
@@ -215,7 +232,7 @@ mtl_status onnx_last_typed(onnx_node *node, ir_op op, ir_value input, const ir_a
 /* The same for any output. */
 mtl_status onnx_output_typed(onnx_node *node, size_t index, ir_op op, ir_value input, const ir_attr *attrs,
                              size_t attr_count, const ir_type *type);
-/* `value` under the name of output 0: an identity, or a constant itself. */
+/* `value` under the name of output 0: an identity, or a constant or param itself. */
 mtl_status onnx_last_identity(onnx_node *node, ir_value value);
 /* A float constant of the operand type. */
 mtl_status onnx_emit_number(onnx_node *node, double number, ir_value *result);

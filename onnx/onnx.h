@@ -2,12 +2,17 @@
 #ifndef ONNX_ONNX_H
 #define ONNX_ONNX_H
 
+#include <stdio.h>
+
 #include "ir/graph.h"
 
 typedef struct onnx_options {
     const char *const *dims; /* as mtl_compile_options.dims */
     size_t dim_count;
     bool batch_axis0, allow_f32;
+    const char *const *params; /* as mtl_compile_options.params */
+    size_t param_count;
+    FILE *print_params; /* as mtl_compile_options.print_params */
 } onnx_options;
 
 typedef struct onnx_model {

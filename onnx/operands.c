@@ -211,7 +211,7 @@ mtl_status onnx_output_typed(onnx_node *node, size_t index, ir_op op, ir_value i
 
 mtl_status onnx_last_identity(onnx_node *node, ir_value value)
 {
-    if (ir_is_const(node->importer->graph, value)) {
+    if (ir_info(node->importer->graph, value)->tensor != NULL) {
         node->outputs[0].value = value;
         return MTL_OK;
     }

@@ -37,6 +37,14 @@ typedef struct mtl_compile_options {
     /* Called now and then from the compiling thread with a constant phase name and a share in 0..1; may be NULL. */
     void (*progress)(void *context, const char *phase, double share);
     void *progress_context;
+
+    /* Constants of the graph, initialisers or outputs of Constant nodes by their exact names, that stay open: hosts set
+     * them for each session with mtl_session_set_param, and the model's numbers are their defaults. Floats of a fixed
+     * shape; the order is the plan's. A name that is none, an integer, a constant that compiling needs and one that no
+     * output depends on are errors (MTL_INVALID_ARGUMENT, MTL_UNSUPPORTED). Each text must outlive the call. */
+    const char *const *params;
+    size_t param_count;
+    FILE *print_params; /* gets the names that `params` may hold, with types and shapes; NULL: prints nothing */
 } mtl_compile_options;
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */
