@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/checked.h"
+#include "base/cpus.h"
 #include "base/file.h"
 #include "base/half.h"
 
@@ -144,6 +145,132 @@ static void errors_name_the_path(void **state)
     assert_string_equal(error.message, "name 'two?lines?[31m'");
 }
 
+/* --- quotas of control groups, from files as Linux has them --- */
+
+typedef struct fake_file {
+    const char *path, *text; /* NULL: the end */
+} fake_file;
+
+enum { MOST_FILES = 8 };
+
+static void make_folders(const char *path)
+{
+    char part[512];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(part, 0777);
+        *slash = '/';
+    }
+}
+
+static void remove_folders(const char *root, const char *path)
+{
+    char part[512];
+    snprintf(part, sizeof part, "%s%s", root, path);
+    for (char *slash; strlen(part) > strlen(root) && (slash = strrchr(part, '/')) != NULL;) {
+        *slash = '\0';
+        rmdir(part); /* not empty yet: the last file will do it */
+    }
+}
+
+static size_t quota_with(const fake_file *files)
+{
+    char root[] = "/tmp/mtlc-test-XXXXXX", path[512];
+    assert_non_null(mkdtemp(root));
+    for (const fake_file *f = files; f->path != NULL; f++) {
+        snprintf(path, sizeof path, "%s%s", root, f->path);
+        make_folders(path);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(f->text, file);
+        fclose(file);
+    }
+    size_t quota = base_cpus_quota(root);
+    for (const fake_file *f = files; f->path != NULL; f++) {
+        snprintf(path, sizeof path, "%s%s", root, f->path);
+        assert_int_equal(unlink(path), 0);
+    }
+    for (const fake_file *f = files; f->path != NULL; f++) {
+        remove_folders(root, f->path);
+    }
+    rmdir(root);
+    assert_int_equal(access(root, F_OK), -1);
+    return quota;
+}
+
+#define CGROUP "/proc/self/cgroup"
+#define MOUNTS "/proc/self/mountinfo"
+#define MOUNT_V2 "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
+#define MOUNT_V1                                                                                                       \
+    "24 1 8:1 / / rw - ext4 /dev/sda1 rw,cpu=1\n"                                                                      \
+    "33 30 0:29 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"                                                \
+    "34 30 0:30 / /sys/fs/cgroup/cpu,cpuacct rw shared:15 - cgroup cgroup rw,cpu,cpuacct\n"
+
+static void quotas_of_control_groups(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t quota;
+        fake_file files[MOST_FILES];
+    } cases[] = {
+        {0, {{CGROUP, "0::/\n"}}}, /* nothing is mounted */
+        {0, {{MOUNTS, MOUNT_V2}}},
+        {0, {{CGROUP, "0::/a\n"}, {MOUNTS, MOUNT_V2}, {"/sys/fs/cgroup/a/cpu.max", "max 100000\n"}}},
+        {2, {{CGROUP, "0::/a\n"}, {MOUNTS, MOUNT_V2}, {"/sys/fs/cgroup/a/cpu.max", "200000 100000\n"}}},
+        {2, {{CGROUP, "0::/a\n"}, {MOUNTS, MOUNT_V2}, {"/sys/fs/cgroup/a/cpu.max", "299999 100000"}}}, /* down */
+        {1, {{CGROUP, "0::/a\n"}, {MOUNTS, MOUNT_V2}, {"/sys/fs/cgroup/a/cpu.max", "20000 100000\n"}}},
+        {0, {{CGROUP, "0::/a\n"}, {MOUNTS, MOUNT_V2}, {"/sys/fs/cgroup/a/cpu.max", "-7 -1\n"}}},
+        {0, {{CGROUP, "0::/a\n"}, {MOUNTS, MOUNT_V2}, {"/sys/fs/cgroup/a/cpu.max", ""}}},
+        {0, {{CGROUP, "0:/a\nx\n:\n::\n"}, {MOUNTS, "1 2 - cgroup2\n- - -\n\n - cgroup2"}}},
+        /* the smallest of the groups above */
+        {3,
+         {{CGROUP, "0::/a/b\n"},
+          {MOUNTS, MOUNT_V2},
+          {"/sys/fs/cgroup/a/b/cpu.max", "800000 100000\n"},
+          {"/sys/fs/cgroup/a/cpu.max", "300000 100000\n"},
+          {"/sys/fs/cgroup/b/cpu.max", "100000 100000\n"}}}, /* not ours */
+        /* a container with its part of the hierarchy, and one with a namespace of its own */
+        {4,
+         {{CGROUP, "0::/docker/42\n"},
+          {MOUNTS, "29 23 0:26 /docker/42 /sys/fs/cgroup ro - cgroup2 cgroup rw\n"},
+          {"/sys/fs/cgroup/cpu.max", "400000 100000\n"}}},
+        {4,
+         {{CGROUP, "0::/../../elsewhere\n"},
+          {MOUNTS, "29 23 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n"},
+          {"/sys/fs/cgroup/cpu.max", "400000 100000\n"}}},
+        /* version 1 */
+        {5,
+         {{CGROUP, "5:cpuset:/x\n4:cpu,cpuacct:/pod\n1:name=systemd:/x\n0::/\n"},
+          {MOUNTS, MOUNT_V1},
+          {"/sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_quota_us", "550000\n"},
+          {"/sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_period_us", "100000\n"}}},
+        {0,
+         {{CGROUP, "4:cpu,cpuacct:/\n"},
+          {MOUNTS, MOUNT_V1},
+          {"/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n"},
+          {"/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"}}},
+        {0,
+         {{CGROUP, "4:cpuset,cpuacct:/\n"}, /* no "cpu" among them */
+          {MOUNTS, MOUNT_V1},
+          {"/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "100000\n"},
+          {"/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"}}},
+        /* both: version 1 has the controller */
+        {6,
+         {{CGROUP, "4:cpu:/\n0::/\n"},
+          {MOUNTS, MOUNT_V1 "35 30 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"},
+          {"/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "300000\n"},
+          {"/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "50000\n"}}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t quota = quota_with(cases[i].files);
+        if (quota != cases[i].quota) {
+            fail_msg("case %zu: %zu CPUs, expected %zu", i, quota, cases[i].quota);
+        }
+    }
+    assert_true(base_cpus_available() >= 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +281,7 @@ int main(void)
         cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
         cmocka_unit_test(a_file_appears_whole_or_not_at_all),
         cmocka_unit_test(errors_name_the_path),
+        cmocka_unit_test(quotas_of_control_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
