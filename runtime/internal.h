@@ -103,16 +103,28 @@ struct mtl_plan {
 struct mtl_session {
     const mtl_plan *plan;
     mtl_allocator allocator;
+    mtl_executor executor;         /* of the pool or the host; unused with one thread */
+    size_t threads;                /* most of one call, each with a tile of its own */
     size_t bytes, workspace_bytes; /* of this block; of the workspace behind it */
-    size_t tile_rows;
-    int64_t max_rows;                       /* 0: any */
-    unsigned char *params;                  /* first in the workspace: the values of params, in order */
-    unsigned char *request, *row, *scratch; /* the rest of it: request values, a tile's values, oneDNN's */
-    struct onednn_session *onednn;
+    size_t tile_rows, tile_bytes;
+    int64_t max_rows;               /* 0: any */
+    int64_t rows_per_thread;        /* fewest that pay for another thread */
+    unsigned char *params;          /* first in the workspace: the values of params, in order */
+    unsigned char *request, *row;   /* the rest: request values, the values of `threads` tiles, oneDNN's scratch */
+    struct onednn_session **onednn; /* NULL, or one for each thread */
 };
 
-/* Bytes between the start of a session's block and its workspace. */
-enum { RUNTIME_SESSION_HEADER = 128 };
+/* Bytes between the start of a session's block and its workspace, or oneDNN's sessions if there are some. */
+enum { RUNTIME_SESSION_HEADER = 192 };
+
+/* run.c: how the rows of a call are cut into tiles: `tiles` of them, as many for each thread, over which blocks of so
+ * many rows are spread evenly. No tile is empty or higher than `height`, a multiple of 16. */
+typedef struct runtime_tiling {
+    int64_t rows, tiles, block;
+} runtime_tiling;
+runtime_tiling runtime_cut(int64_t rows, int64_t height, int64_t threads, bool onednn);
+/* The first row of a tile; of tile `tiles`: all rows. */
+int64_t runtime_tile_begin(const runtime_tiling *tiling, int64_t tile);
 
 /* What a preparing function works from. */
 typedef struct runtime_context {

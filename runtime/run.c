@@ -1,7 +1,21 @@
-/* The loop: the request program once, then the row program for each tile. */
+/* The loop: the request program once, then the row program for each tile, on as many threads as the call is worth.
+ *
+ * Tiles are numbered along the rows and given out in that order by a counter: a thread that was held up takes fewer.
+ * How rows are cut into tiles follows from the session and the rows of the call alone, never from who is busy. */
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #include "runtime/internal.h"
+
+enum {
+    BLOCK_ROWS = 8,        /* of the native kernels' widest blocks: tiles that are a multiple leave none half full */
+    BLOCKS_MATTER = 64,    /* rows of a tile from which on that costs less balance than it saves */
+    TILES_PER_THREAD = 4,  /* so that a thread that begins late leaves some to the others, */
+    SHARED_TILE_ROWS = 64, /* as long as tiles have so many rows: steps of few rows are slower */
+    ONEDNN_BLOCK_ROWS = 16 /* its primitives are for powers of two of rows: tails are more calls */
+};
+
+static const int64_t most_rows = (int64_t)1 << 40; /* of a call: far beyond memory, far below overflow */
 
 static mtl_status check_call(const mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
                              base_diag *diag)
@@ -10,6 +24,9 @@ static mtl_status check_call(const mtl_session *session, int64_t rows, const voi
     size_t input_count = mtl_plan_input_count(plan), output_count = mtl_plan_output_count(plan);
     if (rows < 0) {
         return base_fail(diag, MTL_INVALID_ARGUMENT, "rows is %" PRId64 ", expected 0 or more", rows);
+    }
+    if (rows > most_rows) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT, "rows is %" PRId64 ", expected at most 2^40", rows);
     }
     if (session->max_rows > 0 && rows > session->max_rows) {
         return base_fail(diag, MTL_INVALID_ARGUMENT,
@@ -48,6 +65,133 @@ static mtl_status run_steps(const runtime_step *steps, size_t count, const runti
     return MTL_OK;
 }
 
+/* One call, shared by the threads that work on it. */
+typedef struct tiled_call {
+    const mtl_session *session;
+    const runtime_frame *frame; /* of the whole call */
+    runtime_tiling tiling;
+    _Atomic int64_t next;   /* the tile to be given out */
+    _Atomic int64_t failed; /* the first tile that failed, or `tiles` */
+    atomic_size_t finished; /* threads' parts */
+} tiled_call;
+
+static int64_t ceiling(int64_t a, int64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+runtime_tiling runtime_cut(int64_t rows, int64_t height, int64_t threads, bool onednn)
+{
+    int64_t each = ceiling(ceiling(rows, height), threads), wanted = rows / threads / SHARED_TILE_ROWS;
+    wanted = wanted < TILES_PER_THREAD ? wanted : TILES_PER_THREAD;
+    int64_t tiles = (threads > 1 && each < wanted ? wanted : each) * threads;
+    runtime_tiling tiling = {.rows = rows, .block = 1};
+    if (onednn) {
+        tiling.block = ONEDNN_BLOCK_ROWS;
+    } else if (rows / tiles >= BLOCKS_MATTER) {
+        tiling.block = BLOCK_ROWS;
+    }
+    int64_t blocks = ceiling(rows, tiling.block);
+    tiling.tiles = tiles < blocks ? tiles : blocks;
+    return tiling;
+}
+
+int64_t runtime_tile_begin(const runtime_tiling *tiling, int64_t tile)
+{
+    int64_t blocks = ceiling(tiling->rows, tiling->block);
+    int64_t whole = blocks / tiling->tiles, rest = blocks % tiling->tiles;
+    /* The first `rest` tiles have a block more. */
+    int64_t begin = (whole * tile + (tile < rest ? tile : rest)) * tiling->block;
+    return begin < tiling->rows ? begin : tiling->rows;
+}
+
+static mtl_status run_rows(const mtl_session *session, const runtime_frame *frame)
+{
+    const plan_view *view = &session->plan->view;
+    size_t request_steps = view->meta->request_step_count;
+    return run_steps(session->plan->steps + request_steps, view->step_count - request_steps, frame);
+}
+
+/* A thread's part: tiles, until none is left or one before it has failed. */
+static void run_tiles(void *argument, size_t thread)
+{
+    tiled_call *call = argument;
+    const mtl_session *session = call->session;
+    runtime_frame frame = *call->frame;
+    frame.row = session->row + thread * session->tile_bytes;
+    frame.onednn = session->onednn != NULL ? session->onednn[thread] : NULL;
+    frame.diag = NULL;
+    for (;;) {
+        int64_t tile = atomic_fetch_add(&call->next, 1);
+        int64_t failed = atomic_load(&call->failed);
+        if (tile >= failed) { /* also when none has failed and none is left */
+            break;
+        }
+        frame.first = runtime_tile_begin(&call->tiling, tile);
+        frame.rows = runtime_tile_begin(&call->tiling, tile + 1) - frame.first;
+        if (run_rows(session, &frame) != MTL_OK) {
+            while (tile < failed && !atomic_compare_exchange_weak(&call->failed, &failed, tile)) {
+            }
+            break;
+        }
+    }
+    atomic_fetch_add(&call->finished, 1);
+}
+
+/* Finds the first row of a tile that fails and gives its error, so that neither the height of the tiles nor the threads
+ * can be told from it: by halves, in about the time of the tile. */
+static mtl_status find_error(const tiled_call *call, const runtime_frame *whole, int64_t tile)
+{
+    base_diag *diag = whole->diag;
+    runtime_frame frame = *whole;
+    frame.first = runtime_tile_begin(&call->tiling, tile);
+    int64_t rows = runtime_tile_begin(&call->tiling, tile + 1) - frame.first;
+    frame.diag = NULL;
+    while (rows > 1) { /* one of them fails */
+        frame.rows = rows / 2;
+        if (run_rows(call->session, &frame) != MTL_OK) {
+            rows = frame.rows;
+        } else {
+            frame.first += frame.rows;
+            rows -= frame.rows;
+        }
+    }
+    frame.rows = 1;
+    frame.diag = diag;
+    mtl_status status = run_rows(call->session, &frame);
+    return status != MTL_OK
+               ? status
+               : base_fail(diag, MTL_INTERNAL,
+                           "row %" PRId64 " failed, and then did not: did the inputs change meanwhile?", frame.first);
+}
+
+/* Threads that a call of so many rows is worth. */
+static int64_t threads_for(const mtl_session *session, int64_t rows)
+{
+    int64_t worth = rows / session->rows_per_thread, most = (int64_t)session->threads;
+    return worth < 1 ? 1 : worth < most ? worth : most;
+}
+
+static mtl_status run_tiled(const mtl_session *session, const runtime_frame *frame)
+{
+    int64_t rows = frame->total_rows, threads = threads_for(session, rows);
+    tiled_call call = {.session = session, .frame = frame};
+    call.tiling = runtime_cut(rows, frame->height, threads, session->onednn != NULL);
+    call.failed = call.tiling.tiles;
+    threads = threads < call.tiling.tiles ? threads : call.tiling.tiles;
+    if (threads == 1) {
+        run_tiles(&call, 0);
+    } else {
+        session->executor.parallel_for(session->executor.context, (size_t)threads, run_tiles, &call);
+    }
+    if (atomic_load(&call.finished) != (size_t)threads) {
+        return base_fail(frame->diag, MTL_INTERNAL, "the executor returned when %zu of %" PRId64 " tasks had run",
+                         atomic_load(&call.finished), threads);
+    }
+    int64_t failed = atomic_load(&call.failed);
+    return failed == call.tiling.tiles ? MTL_OK : find_error(&call, frame, failed);
+}
+
 mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
                            mtl_error *error)
 {
@@ -60,7 +204,6 @@ mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const
         return MTL_OK;
     }
     const mtl_plan *plan = session->plan;
-    size_t request_steps = plan->view.meta->request_step_count;
     runtime_frame frame = {
         .consts = plan->view.consts,
         .params = session->params,
@@ -71,14 +214,9 @@ mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const
         .height = (int64_t)session->tile_rows,
         .rows = rows,
         .total_rows = rows,
-        .onednn = session->onednn,
+        .onednn = session->onednn != NULL ? session->onednn[0] : NULL,
         .diag = &diag,
     };
-    BASE_TRY(run_steps(plan->steps, request_steps, &frame));
-    for (int64_t first = 0; first < rows; first += frame.height) {
-        frame.first = first;
-        frame.rows = rows - first < frame.height ? rows - first : frame.height;
-        BASE_TRY(run_steps(plan->steps + request_steps, plan->view.step_count - request_steps, &frame));
-    }
-    return MTL_OK;
+    BASE_TRY(run_steps(plan->steps, plan->view.meta->request_step_count, &frame));
+    return session->max_rows > 0 ? run_rows(session, &frame) : run_tiled(session, &frame);
 }

@@ -1,4 +1,4 @@
-/* Sessions: the height of a tile, and the workspace. */
+/* Sessions: the height of a tile, the threads, and the workspace. */
 #define _GNU_SOURCE /* _SC_LEVEL2_CACHE_SIZE */
 #include <limits.h>
 #include <string.h>
@@ -7,13 +7,19 @@
 #include "base/checked.h"
 #include "runtime/internal.h"
 #include "runtime/onednn/onednn.h"
+#include "runtime/pool.h"
 
 enum {
     ALIGNMENT = 64,
+    MOST_THREADS = 1024,
     TILE_STEP = 16,
     TILE_MOST = 256,
     L2_DEFAULT = 512 * 1024, /* where the system does not tell */
     DEFAULT_MAX_ROWS = 1024,
+    /* What pays for waking a thread, in FLOPs and bytes of values read and written: 60 us at the 100 GFLOP/s of an AVX2
+     * core. A thread that slept was at work 30 to 60 us after the call that woke it (virtual machine with 2 CPUs). */
+    WORK_PER_THREAD = 3 << 21,
+    ROWS_PER_THREAD = 8, /* and at least so many rows: fewer take as long, as all weights are read for them */
 };
 
 _Static_assert(sizeof(struct mtl_session) <= RUNTIME_SESSION_HEADER, "the workspace begins behind the session");
@@ -45,17 +51,35 @@ static size_t height_for_cache(uint64_t row_bytes)
     return rows < TILE_STEP ? TILE_STEP : (size_t)rows;
 }
 
-/* The params, request_bytes and tile_rows x row_bytes, plus what oneDNN's primitives need beside them if it is forced. */
-static bool sizes(const mtl_plan *plan, size_t tile_rows, size_t *row_bytes, size_t *workspace, size_t *block)
+/* What a session's block holds, in this order, each from a multiple of 64 bytes: the session, the table of oneDNN's
+ * sessions if it is forced; and the workspace: params, request values, the tiles, oneDNN's scratch beside each tile. */
+typedef struct layout {
+    size_t table;                   /* bytes */
+    size_t tile, scratch;           /* of one thread */
+    size_t tiles, workspace, block; /* of all */
+} layout;
+
+static bool round_up(size_t size, size_t *rounded)
+{
+    return base_add_size(size, ALIGNMENT - 1, &size) && (*rounded = size & ~(size_t)(ALIGNMENT - 1), true);
+}
+
+/* params' bytes + request_bytes + threads x (tile_rows x row_bytes), and scratch. False: too large. */
+static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, layout *l)
 {
     const plan_meta *meta = plan->view.meta;
-    size_t scratch = plan->onednn != NULL ? onednn_scratch_bytes(plan->onednn) : 0;
+    size_t scratch = plan->onednn != NULL ? onednn_scratch_bytes(plan->onednn) : 0, all_scratch;
     uint64_t param_bytes = plan_param_bytes(&plan->view);
     return meta->row_bytes <= SIZE_MAX && meta->request_bytes <= SIZE_MAX && param_bytes <= SIZE_MAX &&
-           base_mul_size(tile_rows, (size_t)meta->row_bytes, row_bytes) &&
-           base_add_size(*row_bytes, (size_t)meta->request_bytes, workspace) &&
-           base_add_size(*workspace, (size_t)param_bytes, workspace) && base_add_size(*workspace, scratch, workspace) &&
-           base_add_size(*workspace, RUNTIME_SESSION_HEADER, block);
+           round_up(scratch, &l->scratch) &&
+           round_up(plan->onednn != NULL ? threads * sizeof(struct onednn_session *) : 0, &l->table) &&
+           base_mul_size(tile_rows, (size_t)meta->row_bytes, &l->tile) && base_mul_size(l->tile, threads, &l->tiles) &&
+           base_mul_size(l->scratch, threads, &all_scratch) &&
+           base_add_size(l->tiles, (size_t)meta->request_bytes, &l->workspace) &&
+           base_add_size(l->workspace, (size_t)param_bytes, &l->workspace) &&
+           base_add_size(l->workspace, all_scratch, &l->workspace) &&
+           base_add_size(l->workspace, RUNTIME_SESSION_HEADER, &l->block) &&
+           base_add_size(l->block, l->table, &l->block);
 }
 
 static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options *options, base_diag *diag,
@@ -74,30 +98,94 @@ static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options 
     return MTL_OK;
 }
 
-/* Order in the block: the session, params, request values, tile values, oneDNN's scratch. Each starts at a multiple of
- * 64 bytes: the params' bytes and request_bytes are one, the tile's height is one of 16 rows, and row_bytes one of 4. */
-static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, size_t tile_rows, base_diag *diag,
-                              mtl_session **result)
+/* The executor, and how many threads it may bring. */
+static mtl_status choose_threads(const mtl_plan *plan, const mtl_session_options *options, base_diag *diag,
+                                 mtl_executor *executor, size_t *threads)
 {
-    size_t row_bytes, workspace, block;
-    if (!sizes(plan, tile_rows, &row_bytes, &workspace, &block)) {
-        return base_fail(diag, MTL_OUT_OF_MEMORY, "the workspace of %zu rows is too large to address", tile_rows);
+    const mtl_executor *given = options->executor;
+    size_t pooled = options->pool != NULL ? mtl_pool_threads(options->pool) : 0;
+    *executor = (mtl_executor){.context = options->pool, .parallel_for = runtime_pool_parallel_for};
+    *threads = options->threads;
+    if (options->pool != NULL && given != NULL) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT, "a session takes a pool or an executor, not both");
     }
-    mtl_session *session = allocator->allocate(allocator->context, block, ALIGNMENT);
+    if (given != NULL && given->parallel_for == NULL) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT, "an executor needs parallel_for");
+    }
+    if (given != NULL && *threads == 0) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT,
+                         "mtl_session_options.threads is 0, expected a number with an executor");
+    }
+    if (given == NULL && options->pool == NULL && *threads > 1) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT,
+                         "mtl_session_options.threads is %zu, but there is neither a pool nor an executor", *threads);
+    }
+    if (*threads > MOST_THREADS) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT, "mtl_session_options.threads is %zu, expected at most %d",
+                         *threads, MOST_THREADS);
+    }
+    if (given != NULL) {
+        *executor = *given;
+    } else if (*threads == 0 || *threads > pooled) {
+        *threads = pooled > 0 ? pooled : 1;
+    }
+    if ((plan->view.meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0) {
+        *threads = 1;
+    }
+    return MTL_OK;
+}
+
+/* The fewest rows that pay for another thread. */
+static int64_t rows_per_thread(const mtl_session_options *options, const plan_view *view)
+{
+    uint64_t work = 1; /* of a row */
+    if (options->rows_per_thread > 0) {
+        return options->rows_per_thread < INT64_MAX ? (int64_t)options->rows_per_thread : INT64_MAX;
+    }
+    for (size_t i = view->meta->request_step_count; i < view->step_count; i++) {
+        plan_cost cost = plan_step_cost(view, &view->steps[i]);
+        if (__builtin_add_overflow(work, cost.flops_per_row, &work) ||
+            __builtin_add_overflow(work, cost.bytes_per_row, &work)) {
+            return ROWS_PER_THREAD;
+        }
+    }
+    int64_t rows = (int64_t)(WORK_PER_THREAD / work) + 1;
+    return rows > ROWS_PER_THREAD ? rows : ROWS_PER_THREAD;
+}
+
+static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, size_t tile_rows, size_t threads,
+                              base_diag *diag, mtl_session **result)
+{
+    layout l;
+    if (!lay_out(plan, tile_rows, threads, &l)) {
+        return base_fail(diag, MTL_OUT_OF_MEMORY, "the workspace of %zu rows and %zu threads is too large to address",
+                         tile_rows, threads);
+    }
+    mtl_session *session = allocator->allocate(allocator->context, l.block, ALIGNMENT);
     BASE_TRY_MEMORY(session, diag);
     *session = (mtl_session){
         .plan = plan,
         .allocator = *allocator,
-        .bytes = block,
-        .workspace_bytes = workspace,
+        .threads = threads,
+        .bytes = l.block,
+        .workspace_bytes = l.workspace,
         .tile_rows = tile_rows,
+        .tile_bytes = l.tile,
     };
-    session->params = (unsigned char *)session + RUNTIME_SESSION_HEADER;
+    unsigned char *table = (unsigned char *)session + RUNTIME_SESSION_HEADER;
+    session->params = table + l.table;
     session->request = session->params + plan_param_bytes(&plan->view);
     session->row = session->request + plan->view.meta->request_bytes;
-    session->scratch = session->row + row_bytes;
     runtime_reset_params(session);
     *result = session;
+    if (plan->onednn == NULL) {
+        return MTL_OK;
+    }
+    session->onednn = memset(table, 0, l.table);
+    for (size_t i = 0; i < threads; i++) {
+        unsigned char *scratch = session->row + l.tiles + i * l.scratch;
+        BASE_TRY(onednn_session_create(plan->onednn, allocator, scratch, diag, &session->onednn[i]));
+    }
     return MTL_OK;
 }
 
@@ -111,7 +199,8 @@ mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, 
     *result = NULL;
     mtl_session_options options;
     mtl_allocator allocator;
-    size_t tile_rows = 0;
+    mtl_executor executor;
+    size_t tile_rows = 0, threads = 1;
     int64_t max_rows = 0;
     mtl_session *session = NULL;
     BASE_TRY(read_options(given, &diag, &options));
@@ -119,15 +208,15 @@ mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, 
         return base_fail(&diag, MTL_INVALID_ARGUMENT, "an allocator needs both allocate and release");
     }
     BASE_TRY(choose_height(plan, &options, &diag, &tile_rows, &max_rows));
-    BASE_TRY(session_new(plan, &allocator, tile_rows, &diag, &session));
-    session->max_rows = max_rows;
-    if (plan->onednn != NULL) {
-        mtl_status status = onednn_session_create(plan->onednn, &allocator, session->scratch, &diag, &session->onednn);
-        if (status != MTL_OK) {
-            mtl_session_destroy(session);
-            return status;
-        }
+    BASE_TRY(choose_threads(plan, &options, &diag, &executor, &threads));
+    mtl_status status = session_new(plan, &allocator, tile_rows, threads, &diag, &session);
+    if (status != MTL_OK) {
+        mtl_session_destroy(session);
+        return status;
     }
+    session->max_rows = max_rows;
+    session->rows_per_thread = rows_per_thread(&options, &plan->view);
+    session->executor = executor;
     *result = session;
     return MTL_OK;
 }
@@ -137,7 +226,9 @@ void mtl_session_destroy(mtl_session *session)
     if (session == NULL) {
         return;
     }
-    onednn_session_destroy(session->onednn);
+    for (size_t i = 0; session->onednn != NULL && i < session->threads; i++) {
+        onednn_session_destroy(session->onednn[i]);
+    }
     mtl_allocator allocator = session->allocator;
     allocator.release(allocator.context, session, session->bytes);
 }
@@ -150,4 +241,9 @@ size_t mtl_session_workspace_size(const mtl_session *session)
 size_t mtl_session_tile_rows(const mtl_session *session)
 {
     return session->tile_rows;
+}
+
+size_t mtl_session_threads(const mtl_session *session)
+{
+    return session->threads;
 }

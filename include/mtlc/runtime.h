@@ -8,7 +8,9 @@
  *     mtl_session_run(session, rows, in, out, &e);
  *
  * Threads. A plan is immutable once opened and may be shared by any number of threads. A session is used by one
- * thread at a time; make one session a thread. Functions on different sessions never synchronise.
+ * thread at a time; make one session a thread. A run uses the calling thread alone unless its session was given a pool
+ * or the host's executor (see mtl_session_options); functions on different sessions never synchronise but for the
+ * pool that they share. Scores are the same bits with any number of threads in the default configuration.
  *
  * Params. Constants that `mtlc --param NAME` left open (score-fusion weights, the temperature of a gate) are the
  * plan's params: each session has its own values of them, at first the model's, set with mtl_session_set_param between
@@ -102,6 +104,30 @@ typedef struct mtl_plan_options {
     int verify_lazily; /* not 0: the checksum of the constants is left to mtl_plan_verify; all else is verified at open */
 } mtl_plan_options;
 
+typedef struct mtl_pool mtl_pool; /* threads that work on the calls of any number of sessions */
+
+typedef struct mtl_pool_options {
+    size_t struct_size;             /* sizeof(mtl_pool_options), for growth */
+    const mtl_allocator *allocator; /* NULL: aligned_alloc and free; copied. Stacks come from the system */
+    /* Threads that work on one call, the calling one included: a pool starts one fewer. 1 to 1,024; 0: the CPUs in the
+     * affinity mask of the thread that makes the pool, and no more than whole CPUs of the cgroup's quota (v1 and v2;
+     * files in /proc and /sys are read once, here). A number is taken as it is. */
+    size_t threads;
+} mtl_pool_options;
+
+/* The host's own way to run the parts of a call side by side. parallel_for(context, count, task, argument) must call
+ * task(argument, index) exactly once for each index below `count`, and return when all have returned; what they wrote
+ * must then be visible to the calling thread, and what the calling thread wrote before to them. Order and threads are
+ * free: one after the other, in reverse, or on the calling thread will do, and one thread may run several. A task
+ * never waits for another one, blocks on nothing, and does not call back; the native kernels need a stack of 64 KiB.
+ * Tasks are as many as the session's `threads` at most, each takes tiles until none is left, so that late ones end at
+ * once. parallel_for is called from the thread that calls mtl_session_run, and from several at once when their sessions
+ * share it. */
+typedef struct mtl_executor {
+    void *context;
+    void (*parallel_for)(void *context, size_t count, void (*task)(void *argument, size_t index), void *argument);
+} mtl_executor;
+
 typedef struct mtl_session_options {
     size_t struct_size;             /* sizeof(mtl_session_options), for growth */
     const mtl_allocator *allocator; /* NULL: the plan's; copied */
@@ -111,10 +137,20 @@ typedef struct mtl_session_options {
     /* Most rows of one call. Only plans with whole-batch steps need it (their workspace grows with it; 0: 1,024);
      * tiled plans take any number of rows in the same workspace and ignore it. */
     size_t max_rows;
+    /* Who works on a call beside the calling thread: nobody when both are NULL; both at once is an error. The pool
+     * and the executor's context must outlive the session's runs; the executor is copied. */
+    mtl_pool *pool;
+    const mtl_executor *executor;
+    /* Most threads of one call, the calling one included, and tiles in the workspace: at most 1,024. 0: the pool's,
+     * which is also the most with a pool; an executor needs a number. Plans with whole-batch steps always use one. */
+    size_t threads;
+    /* A call uses another thread for every so many rows. 0: from the plan's FLOPs, for threads that have to be woken;
+     * a host whose executor wakes nobody may want fewer. */
+    size_t rows_per_thread;
 } mtl_session_options;
 
 typedef struct mtl_plan mtl_plan;       /* an opened, verified plan: immutable, shareable between threads */
-typedef struct mtl_session mtl_session; /* a workspace for one thread */
+typedef struct mtl_session mtl_session; /* the workspace of one call at a time */
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */
 MTL_API const char *mtl_runtime_version(void);
@@ -155,15 +191,33 @@ MTL_API size_t mtl_plan_find_param(const mtl_plan *plan, const char *name);
 /* Elements of `dim` for a call with so many rows and users. */
 MTL_API int64_t mtl_dim_extent(mtl_dim dim, int64_t rows, int64_t users);
 
+/* Makes a pool and starts its threads. Threads without work sleep, after 5 microseconds of looking for more; a caller
+ * whose call is finished but for a part that another thread is at work on looks for 50 before it sleeps. Threads are
+ * named "mtlrt-1", "mtlrt-2", ... and block all signals. Options may be NULL. The caller owns *pool.
+ * One pool may serve any number of sessions, called from any number of threads at once. The calling thread always
+ * works on its own call, and waits only for parts that another thread has begun: when all of the pool is busy, it does
+ * all of the work alone.
+ * A pool does not survive fork: a child process must neither use nor destroy its parent's pool, nor run sessions on it.
+ * Errors: MTL_OUT_OF_MEMORY (also when the system starts no more threads), MTL_INVALID_ARGUMENT. */
+MTL_API mtl_status mtl_pool_create(const mtl_pool_options *options, mtl_pool **pool, mtl_error *error);
+/* Ends and joins the threads, after the last run of a session on the pool; the sessions themselves may be destroyed
+ * later. NULL is allowed. */
+MTL_API void mtl_pool_destroy(mtl_pool *pool);
+/* Threads that work on one call, the calling one included. */
+MTL_API size_t mtl_pool_threads(const mtl_pool *pool);
+
 /* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header.
- * Options may be NULL. The caller owns *session; the plan must outlive it. */
+ * Options may be NULL. The caller owns *session; the plan must outlive it. Errors: MTL_OUT_OF_MEMORY,
+ * MTL_INVALID_ARGUMENT (options that contradict each other). */
 MTL_API mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *options, mtl_session **session,
                                       mtl_error *error);
 MTL_API void mtl_session_destroy(mtl_session *session); /* NULL is allowed */
 
-/* Bytes of the workspace, and rows of one tile. */
+/* Bytes of the workspace (users x request bytes + threads x tile bytes), most rows of one tile, and most threads of a
+ * call. */
 MTL_API size_t mtl_session_workspace_size(const mtl_session *session);
 MTL_API size_t mtl_session_tile_rows(const mtl_session *session);
+MTL_API size_t mtl_session_threads(const mtl_session *session);
 
 /* Gives the session its own value of a param: as many floats at `data` as mtl_plan_param_info(plan, index) has elements,
  * row-major, copied into the workspace. Holds for the runs that follow until it is set again;
@@ -175,10 +229,12 @@ MTL_API mtl_status mtl_session_set_param(mtl_session *session, size_t index, con
 
 /* Scores `rows` candidates (0 is allowed and does nothing). inputs[i] and outputs[i] are dense row-major tensors of
  * mtl_plan_input(plan, i) and mtl_plan_output(plan, i) with `rows` filled in and one user, aligned to their
- * element size. Outputs must overlap neither inputs nor each other. Uses only the calling thread.
+ * element size. Outputs must overlap neither inputs nor each other. Without pool and executor it uses only the calling
+ * thread, allocates nothing, takes no lock and makes no system call.
  * Errors: MTL_INVALID_ARGUMENT (NULL tensor, negative rows, more rows than max_rows of a whole-batch plan),
- * MTL_INVALID_DATA (an id outside of its table: names input, row, value). After an error the outputs are
- * unspecified and the session is usable. */
+ * MTL_INVALID_DATA (an id outside of its table: names input, row, value), MTL_INTERNAL (an executor that returned
+ * before all of its tasks had run). The error is that of the first row that fails, whatever the threads. After
+ * an error the outputs are unspecified and the session is usable. */
 MTL_API mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
                                    mtl_error *error);
 
