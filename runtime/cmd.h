@@ -41,6 +41,11 @@ mtl_status runtime_cmd_set_params(const mtl_plan *plan, mtl_session *session, co
         "isa", 0, "NAME", "of the native kernels: auto (default), generic, avx2 or avx512"                             \
     }
 
+#define RUNTIME_CMD_ROWS_PER_THREAD                                                                                    \
+    {                                                                                                                  \
+        "rows-per-thread", 0, "N", "rows that another thread is used for (default: by the plan's FLOPs)"               \
+    }
+
 /* Prints "mtlrun: MESSAGE" and returns 1. */
 int runtime_cmd_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Returns 0, or 1 after saying that standard output could not be written. */

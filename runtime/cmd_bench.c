@@ -1,4 +1,5 @@
-/* mtlrun bench: microseconds a call, for some row counts and threads, on made-up inputs. */
+/* mtlrun bench: microseconds a call, for some row counts and threads, on made-up inputs. A call runs on a pool of so
+ * many threads; some callers at once share it, each with a session of its own. */
 #define _POSIX_C_SOURCE 200809L
 #include <inttypes.h>
 #include <math.h>
@@ -30,7 +31,7 @@ typedef struct bench_options {
     mtl_session_options session;
     runtime_cmd_params params;
     long long rows[MOST_ROW_COUNTS], threads[MOST_ROW_COUNTS];
-    size_t row_counts, thread_counts;
+    size_t row_counts, thread_counts, callers;
     double seconds;
     bool json;
 } bench_options;
@@ -186,6 +187,7 @@ typedef struct bench_worker {
     const bench_inputs *inputs;
     int64_t rows;
     pthread_barrier_t *start;
+    mtl_pool *pool; /* NULL: the caller's thread alone */
     mtl_session *session;
     void **outputs;
     float *samples; /* microseconds a call */
@@ -242,6 +244,7 @@ static void worker_new(bench_worker *w)
     size_t count = mtl_plan_output_count(w->plan);
     mtl_session_options options = w->options->session;
     options.max_rows = (size_t)w->rows;
+    options.pool = w->pool;
     w->status = mtl_session_create(w->plan, &options, &w->session, &w->error);
     if (w->status == MTL_OK) {
         w->status = runtime_cmd_set_params(w->plan, w->session, &w->options->params, &w->error);
@@ -266,11 +269,11 @@ static int by_time(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* Median and 99th percentile over the calls of all threads together. */
-static bool summarise(bench_worker *workers, size_t threads, tool_bench_result *result)
+/* Median and 99th percentile over the calls of all callers together. */
+static bool summarise(bench_worker *workers, size_t callers, tool_bench_result *result)
 {
     size_t total = 0, used = 0;
-    for (size_t i = 0; i < threads; i++) {
+    for (size_t i = 0; i < callers; i++) {
         total += workers[i].calls;
         result->rows_per_second += (double)workers[i].calls * (double)result->rows / workers[i].elapsed;
     }
@@ -278,7 +281,7 @@ static bool summarise(bench_worker *workers, size_t threads, tool_bench_result *
     if (all == NULL) {
         return false;
     }
-    for (size_t i = 0; i < threads; i++) {
+    for (size_t i = 0; i < callers; i++) {
         memcpy(all + used, workers[i].samples, workers[i].calls * sizeof *all);
         used += workers[i].calls;
     }
@@ -289,77 +292,96 @@ static bool summarise(bench_worker *workers, size_t threads, tool_bench_result *
     return true;
 }
 
+enum { START_FAILED = 2 };
+
 /* All workers are ready: starts them, but the first, which is this thread. */
-static int run_workers(bench_worker *workers, size_t threads)
+static int run_workers(bench_worker *workers, size_t callers)
 {
     pthread_t ids[MOST_THREADS];
     pthread_barrier_t start;
-    if (pthread_barrier_init(&start, NULL, (unsigned)threads) != 0) {
-        return runtime_cmd_fail("cannot make a barrier for %zu threads", threads);
+    if (pthread_barrier_init(&start, NULL, (unsigned)callers) != 0) {
+        return runtime_cmd_fail("cannot make a barrier for %zu callers", callers);
     }
     size_t started = 1;
-    for (size_t i = 0; i < threads; i++) {
+    for (size_t i = 0; i < callers; i++) {
         workers[i].start = &start;
     }
-    while (started < threads && pthread_create(&ids[started], NULL, work, &workers[started]) == 0) {
+    while (started < callers && pthread_create(&ids[started], NULL, work, &workers[started]) == 0) {
         started++;
     }
-    if (started < threads) { /* those that run wait at the barrier for ever: end with the process */
-        return runtime_cmd_fail("cannot start %zu threads", threads);
+    if (started < callers) { /* those that run wait at the barrier for ever: end with the process */
+        runtime_cmd_fail("cannot start %zu callers", callers);
+        return START_FAILED;
     }
     work(&workers[0]);
-    for (size_t i = 1; i < threads; i++) {
+    for (size_t i = 1; i < callers; i++) {
         pthread_join(ids[i], NULL);
     }
     pthread_barrier_destroy(&start);
     return 0;
 }
 
+static int tell_failure(const bench_worker *workers, const bench_options *options)
+{
+    for (size_t i = 0; i < options->callers; i++) {
+        if (workers[i].status != MTL_OK) {
+            return runtime_cmd_fail("%s: %s", options->plan, workers[i].error.message);
+        }
+    }
+    return 0;
+}
+
+/* All callers' sessions and one measurement on them; what was made is still to be freed, but after START_FAILED. */
+static int measure_workers(bench_worker *workers, const bench_options *options, tool_bench *bench)
+{
+    for (size_t i = 0; i < options->callers; i++) {
+        worker_new(&workers[i]);
+    }
+    int failed = tell_failure(workers, options);
+    if (failed == 0) {
+        bench->workspace_bytes = mtl_session_workspace_size(workers[0].session);
+        bench->tile_rows = mtl_session_tile_rows(workers[0].session);
+        failed = run_workers(workers, options->callers);
+    }
+    return failed != 0 ? failed : tell_failure(workers, options);
+}
+
 static int measure(mtl_plan *plan, const bench_options *options, const bench_inputs *inputs, tool_bench_result *result,
                    tool_bench *bench)
 {
-    size_t threads = (size_t)result->threads;
-    bench_worker *workers = calloc(threads, sizeof *workers);
-    if (workers == NULL) {
-        return runtime_cmd_fail("out of memory");
+    mtl_pool *pool = NULL;
+    mtl_error error;
+    mtl_pool_options pool_options = {.struct_size = sizeof pool_options, .threads = (size_t)result->threads};
+    if (result->threads > 1 && mtl_pool_create(&pool_options, &pool, &error) != MTL_OK) {
+        return runtime_cmd_fail("%s", error.message);
     }
-    mtl_status status = MTL_OK;
-    const char *message = NULL;
-    for (size_t i = 0; i < threads; i++) {
-        workers[i] = (bench_worker){.plan = plan, .options = options, .inputs = inputs, .rows = result->rows};
-        worker_new(&workers[i]);
-        status = workers[i].status != MTL_OK ? workers[i].status : status;
-        message = workers[i].status != MTL_OK ? workers[i].error.message : message;
+    bench_worker *workers = calloc(options->callers, sizeof *workers);
+    int failed = workers == NULL ? runtime_cmd_fail("out of memory") : 0;
+    for (size_t i = 0; failed == 0 && i < options->callers; i++) {
+        workers[i] =
+            (bench_worker){.plan = plan, .options = options, .inputs = inputs, .rows = result->rows, .pool = pool};
     }
-    int failed = 0;
-    if (status == MTL_OK) {
-        bench->workspace_bytes = mtl_session_workspace_size(workers[0].session);
-        bench->tile_rows = mtl_session_tile_rows(workers[0].session);
-        failed = run_workers(workers, threads);
-        if (failed != 0) {
+    if (failed == 0) {
+        failed = measure_workers(workers, options, bench);
+        if (failed == START_FAILED) {
             return failed;
         }
-        for (size_t i = 0; i < threads; i++) {
-            status = workers[i].status != MTL_OK ? workers[i].status : status;
-            message = workers[i].status != MTL_OK ? workers[i].error.message : message;
-        }
     }
-    if (status != MTL_OK) {
-        failed = runtime_cmd_fail("%s: %s", options->plan, message);
-    } else if (!summarise(workers, threads, result)) {
+    if (failed == 0 && !summarise(workers, options->callers, result)) {
         failed = runtime_cmd_fail("out of memory");
     }
-    for (size_t i = 0; i < threads; i++) {
+    for (size_t i = 0; workers != NULL && i < options->callers; i++) {
         worker_free(&workers[i]);
     }
     free(workers);
+    mtl_pool_destroy(pool);
     return failed;
 }
 
 /* An offset that the plan adds to ids, say, makes the limits of its tables too wide: halves them until calls pass. */
 static mtl_status fit_limits(mtl_plan *plan, const bench_options *options, int64_t *limits)
 {
-    bench_worker w = {.plan = plan, .options = options, .rows = options->rows[0]};
+    bench_worker w = {.plan = plan, .options = options, .rows = options->rows[0]}; /* of one thread */
     for (size_t i = 1; i < options->row_counts; i++) {
         w.rows = options->rows[i] > w.rows ? options->rows[i] : w.rows;
     }
@@ -390,6 +412,9 @@ static mtl_status fit_limits(mtl_plan *plan, const bench_options *options, int64
 
 static void print_table(const tool_bench *bench)
 {
+    if (bench->callers > 1) {
+        printf("%d callers at once; rows/s of all together\n", bench->callers);
+    }
     printf("%s: %zu bytes of workspace, tiles of %zu rows, %s kernels for %s\n", bench->plan, bench->workspace_bytes,
            bench->tile_rows, bench->provider, bench->isa);
     printf("%8s %8s %12s %12s %14s\n", "rows", "threads", "median us", "p99 us", "rows/s");
@@ -438,6 +463,7 @@ static int bench_plan(mtl_plan *plan, const bench_options *options)
             .provider = runtime_cmd_provider_name(options->open.provider),
             .isa = plan->native->name,
             .version = mtl_runtime_version(),
+            .callers = (int)options->callers,
             .results = results,
         };
         fit_limits(plan, options, limits); /* what still fails is told by the measurement */
@@ -476,6 +502,8 @@ static int read_list(const tool_args *args, const char *name, const char *text, 
 enum {
     OPTION_ROWS,
     OPTION_THREADS,
+    OPTION_CALLERS,
+    OPTION_ROWS_PER_THREAD,
     OPTION_SECONDS,
     OPTION_JSON,
     OPTION_PARAM,
@@ -487,7 +515,11 @@ enum {
 
 static const tool_option option_table[OPTION_COUNT] = {
     [OPTION_ROWS] = {"rows", 0, "LIST", "candidates a call (default: 1,16,64)"},
-    [OPTION_THREADS] = {"threads", 0, "LIST", "threads, each with a session of its own (default: 1)"},
+    [OPTION_THREADS] = {"threads", 0, "LIST", "threads that work on one call (default: 1)"},
+    [OPTION_CALLERS] = {"callers", 0, "N",
+                        "threads that call at once, each with a session of its own, and share those\n"
+                        "that work on calls (default: 1)"},
+    [OPTION_ROWS_PER_THREAD] = RUNTIME_CMD_ROWS_PER_THREAD,
     [OPTION_SECONDS] = {"seconds", 0, "S", "time of one measurement (default: 1)"},
     [OPTION_JSON] = {"json", 0, NULL, "print one JSON object"},
     [OPTION_PARAM] = RUNTIME_CMD_PARAM,
@@ -496,12 +528,21 @@ static const tool_option option_table[OPTION_COUNT] = {
     [OPTION_TILE_ROWS] = {"tile-rows", 0, "N", "rows of a tile (default: by the L2 cache)"},
 };
 
+static int read_count(const tool_args *args, const char *name, const char *text, long long most, size_t *count)
+{
+    long long number;
+    if (!tool_parse_number(text, 1, most, &number)) {
+        return tool_args_fail(args, "--%s is '%s', expected a whole number from 1 to %lld", name, text, most);
+    }
+    *count = (size_t)number;
+    return 0;
+}
+
 /* TOOL_ARGS_END when all is read; TOOL_ARGS_DONE; or TOOL_ARGS_ERROR. */
 static int read_arguments(tool_args *args, bench_options *options)
 {
     const char *value;
     int option, failed = 0;
-    long long number;
     while (failed == 0 && (option = tool_args_next(args, &value)) != TOOL_ARGS_END) {
         switch (option) {
         case OPTION_ROWS:
@@ -510,16 +551,17 @@ static int read_arguments(tool_args *args, bench_options *options)
         case OPTION_THREADS:
             failed = read_list(args, "threads", value, MOST_THREADS, options->threads, &options->thread_counts);
             break;
+        case OPTION_CALLERS: failed = read_count(args, "callers", value, MOST_THREADS, &options->callers); break;
+        case OPTION_ROWS_PER_THREAD:
+            failed = read_count(args, "rows-per-thread", value, INT32_MAX, &options->session.rows_per_thread);
+            break;
         case OPTION_SECONDS: failed = read_seconds(args, value, &options->seconds); break;
         case OPTION_JSON: options->json = true; break;
         case OPTION_PARAM: failed = runtime_cmd_param(args, value, &options->params); break;
         case OPTION_PROVIDER: failed = runtime_cmd_provider(args, value, &options->open); break;
         case OPTION_ISA: failed = runtime_cmd_isa(args, value, &options->open); break;
         case OPTION_TILE_ROWS:
-            if (!tool_parse_number(value, 1, INT32_MAX, &number)) {
-                return tool_args_fail(args, "--tile-rows is '%s', expected a whole number from 1", value);
-            }
-            options->session.tile_rows = (size_t)number;
+            failed = read_count(args, "tile-rows", value, INT32_MAX, &options->session.tile_rows);
             break;
         case TOOL_ARGS_POSITIONAL:
             failed = options->plan != NULL ? tool_args_fail(args, "one PLAN is expected, '%s' is another", value) : 0;
@@ -553,6 +595,7 @@ int runtime_cmd_bench(int argc, char **argv)
         .row_counts = 3,
         .threads = {1},
         .thread_counts = 1,
+        .callers = 1,
         .seconds = 1,
     };
     int read = read_arguments(&args, &options);

@@ -15,6 +15,7 @@ typedef struct score_options {
     mtl_plan_options open;
     mtl_session_options session;
     runtime_cmd_params params;
+    size_t threads; /* of a pool; 0, 1: this thread alone */
 } score_options;
 
 /* All that does not fit, in one line. */
@@ -205,7 +206,14 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
         session_options.max_rows = (size_t)rows; /* read by plans that run whole batches only */
     }
     mtl_session *session = NULL;
-    mtl_status status = mtl_session_create(plan, &session_options, &session, &error);
+    mtl_pool_options pool_options = {.struct_size = sizeof pool_options, .threads = options->threads};
+    mtl_status status = MTL_OK;
+    if (options->threads > 1) {
+        status = mtl_pool_create(&pool_options, &session_options.pool, &error);
+    }
+    if (status == MTL_OK) {
+        status = mtl_session_create(plan, &session_options, &session, &error);
+    }
     tool_array *arrays = calloc(count, sizeof *arrays);
     void **data = calloc(count, sizeof *data);
     if (status == MTL_OK && (arrays == NULL || data == NULL)) {
@@ -235,6 +243,7 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
     free(data);
     free(arrays);
     mtl_session_destroy(session);
+    mtl_pool_destroy(session_options.pool);
     return status == MTL_OK ? 0 : runtime_cmd_fail("%s", error.message);
 }
 
@@ -283,6 +292,8 @@ int runtime_cmd_score(int argc, char **argv)
         OPTION_ISA,
         OPTION_TILE_ROWS,
         OPTION_MAX_ROWS,
+        OPTION_THREADS,
+        OPTION_ROWS_PER_THREAD,
         OPTION_COUNT
     };
     static const tool_option table[OPTION_COUNT] = {
@@ -294,6 +305,8 @@ int runtime_cmd_score(int argc, char **argv)
         [OPTION_ISA] = RUNTIME_CMD_ISA,
         [OPTION_TILE_ROWS] = {"tile-rows", 0, "N", "rows of a tile (default: by the L2 cache)"},
         [OPTION_MAX_ROWS] = {"max-rows", 0, "N", "most rows, for plans that run whole batches (default: those of IN)"},
+        [OPTION_THREADS] = {"threads", 0, "N", "threads that work on the rows (default: 1)"},
+        [OPTION_ROWS_PER_THREAD] = RUNTIME_CMD_ROWS_PER_THREAD,
     };
     tool_args args = {
         .program = "mtlrun score",
@@ -318,6 +331,10 @@ int runtime_cmd_score(int argc, char **argv)
         case OPTION_ISA: failed = runtime_cmd_isa(&args, value, &options.open); break;
         case OPTION_TILE_ROWS: failed = read_count(&args, "tile-rows", value, &options.session.tile_rows); break;
         case OPTION_MAX_ROWS: failed = read_count(&args, "max-rows", value, &options.session.max_rows); break;
+        case OPTION_THREADS: failed = read_count(&args, "threads", value, &options.threads); break;
+        case OPTION_ROWS_PER_THREAD:
+            failed = read_count(&args, "rows-per-thread", value, &options.session.rows_per_thread);
+            break;
         case TOOL_ARGS_POSITIONAL:
             failed = options.plan != NULL ? tool_args_fail(&args, "one PLAN is expected, '%s' is another", value) : 0;
             options.plan = value;

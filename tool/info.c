@@ -207,7 +207,7 @@ static void put_memory(json_t *root, const plan_view *view, bool *ok)
     const plan_meta *meta = view->meta;
     char text[128];
     json_t *workspace = json_object();
-    const char *rows = (meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0 ? "rows" : "tile rows";
+    const char *rows = (meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0 ? "rows" : "threads x tile rows";
     uint64_t param_bytes = plan_param_bytes(view);
     int used = param_bytes > 0 ? snprintf(text, sizeof text, "%" PRIu64 " + ", param_bytes) : 0;
     snprintf(text + used, sizeof text - (size_t)used, "%" PRIu64 " + %s x %" PRIu64, meta->request_bytes, rows,

@@ -137,7 +137,8 @@ static void print_origin(table *of, const json_t *root, FILE *out)
     fprintf(out, "  %-10s %s bytes\n", "constants", grouped(of, number_of(root, "constant_bytes")));
     fprintf(out, "  %-10s %s bytes + %s x %s bytes\n", "workspace",
             grouped(of, number_of(workspace, "param_bytes") + number_of(workspace, "request_bytes")),
-            json_is_true(json_object_get(root, "whole_batch")) ? "rows (some steps mix candidates)" : "tile rows",
+            json_is_true(json_object_get(root, "whole_batch")) ? "rows (some steps mix candidates)"
+                                                               : "threads x tile rows",
             grouped(of, number_of(workspace, "row_bytes")));
 }
 

@@ -8,16 +8,17 @@
 
 typedef struct tool_bench_result {
     long long rows;
-    int threads;
+    int threads;              /* of one call */
     double median_us, p99_us; /* a call */
-    double rows_per_second;   /* of all threads together */
+    double rows_per_second;   /* of all callers together */
 } tool_bench_result;
 
 typedef struct tool_bench {
     const char *plan;                  /* its path */
     const char *provider, *isa;        /* as chosen; may be NULL */
     const char *version;               /* of the runtime; may be NULL */
-    size_t workspace_bytes, tile_rows; /* of one session */
+    size_t workspace_bytes, tile_rows; /* of one session, with the threads of the last result */
+    int callers;                       /* at once, each with a session */
     const tool_bench_result *results;
     size_t result_count;
 } tool_bench;

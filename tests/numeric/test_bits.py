@@ -1,5 +1,6 @@
 """In the default configuration a row's scores are the same bits whatever stands beside it: the
-number of rows, the row's position, and the height of the tile do not matter."""
+number of rows, the row's position, the height of the tile, and the number of threads do not matter.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +57,24 @@ def test_a_row_has_the_same_bits_everywhere(
     order = np.random.default_rng(6).permutation(ROWS)
     got = programs.score(plan, rows_of(inputs, order))
     check_same_bits(got, rows_of(want, order), f"{fixture.model}, shuffled")
+
+
+@pytest.mark.parametrize("fixture", ALL[::3], ids=names(ALL[::3]))
+def test_and_with_any_number_of_threads(
+    programs: Programs, fixture: Fixture, tmp_path: Path
+) -> None:
+    plan = programs.compile(fixture.path, tmp_path / "plan.bin", *fixture.options)
+    inputs = made_up(fixture)
+    want = programs.score(plan, inputs)
+    for threads in (2, 3, 4):
+        options = ("--threads", str(threads), "--rows-per-thread", "1")
+        for count in (2, 17, 65, ROWS):
+            got = programs.score(plan, rows_of(inputs, slice(count)), *options)
+            check_same_bits(
+                got, rows_of(want, slice(count)), f"{fixture.model}, {count} rows, {threads} threads"
+            )
+        got = programs.score(plan, inputs, *options, "--tile-rows", "16")
+        check_same_bits(got, want, f"{fixture.model}, tiles of 16, {threads} threads")
 
 
 @pytest.mark.parametrize("isa", isas())

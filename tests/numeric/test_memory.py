@@ -24,7 +24,9 @@ def bytes_per_row(tensor: dict) -> int:
     return size
 
 
-def session(programs: Programs, plan: Path, rows: int, *options: str) -> dict:
+def session(
+    programs: Programs, plan: Path, rows: int, *options: str, threads: int = 1
+) -> dict:
     return json.loads(
         programs.ok(
             programs.mtlrun,
@@ -33,7 +35,7 @@ def session(programs: Programs, plan: Path, rows: int, *options: str) -> dict:
             "--rows",
             str(rows),
             "--threads",
-            "1",
+            str(threads),
             "--json",
             *options,
         )
@@ -67,11 +69,11 @@ def test_workspace_is_that_of_one_tile(
     few, many = session(programs, plan, 1), session(programs, plan, 10_000)
     assert few["workspace_bytes"] == many["workspace_bytes"]
     workspace = programs.info(plan)["workspace"]
-    for tile in (16, 48, 128):
-        made = session(programs, plan, 64, "--tile-rows", str(tile))
+    for tile, threads in ((16, 1), (48, 1), (128, 1), (16, 2), (64, 3)):
+        made = session(programs, plan, 64, "--tile-rows", str(tile), threads=threads)
         assert made["tile_rows"] == tile
-        formula = workspace["request_bytes"] + tile * workspace["row_bytes"]
-        assert formula <= made["workspace_bytes"] < formula + 4096, (
+        formula = workspace["request_bytes"] + threads * tile * workspace["row_bytes"]
+        assert made["workspace_bytes"] == formula, (
             "the formula that the compiler prints is not exact"
         )
 
@@ -79,10 +81,12 @@ def test_workspace_is_that_of_one_tile(
 @pytest.mark.parametrize("fixture", ALL[:6], ids=names(ALL[:6]))
 def test_bench_says_what_it_measured(programs: Programs, fixture: Fixture, tmp_path: Path) -> None:
     plan = programs.compile(fixture.path, tmp_path / "plan.bin", *fixture.options)
-    words = ("bench", plan, "--rows", "1,16,64", "--threads", "1", "--json")
-    results = json.loads(programs.ok(programs.mtlrun, *words))["results"]
-    assert [entry["rows"] for entry in results] == [1, 16, 64]
+    words = ("bench", plan, "--rows", "1,64", "--threads", "1,2", "--callers", "2", "--json")
+    made = json.loads(programs.ok(programs.mtlrun, *words, "--seconds", "0.1"))
+    assert made["callers"] == 2
+    results = made["results"]
+    cells = [(entry["rows"], entry["threads"]) for entry in results]
+    assert cells == [(1, 1), (1, 2), (64, 1), (64, 2)]
     for entry in results:
-        assert entry["threads"] == 1
         assert 0 < entry["median_us"] <= entry["p99_us"]
         assert entry["rows_per_second"] > 0

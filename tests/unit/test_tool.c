@@ -177,7 +177,7 @@ static void info_tells_a_plan(void **state)
     expect_text(text, "plan.bin: plan format 1.1, ");
     expect_text(text, "  producer   pytorch 2.13\n");
     expect_text(text, "  source     00000000000000020000000000000001\n");
-    expect_text(text, "  workspace  64 bytes + tile rows x 104 bytes\n");
+    expect_text(text, "  workspace  64 bytes + threads x tile rows x 104 bytes\n");
     expect_text(text, "  x     float32  (B, 8)\n");
     expect_text(text, "request program: 2 steps, FLOPs 4, bytes 64\n");
     expect_text(text, "linear     leaky_relu  (B, 8) (1, 8, 20) (1, 20) -> (B, 20)");
@@ -190,7 +190,7 @@ static void info_tells_a_plan(void **state)
     free(text);
     text = info_of(true, kernels);
     expect_text(text, "\"source_xxh128\": \"00000000000000020000000000000001\"");
-    expect_text(text, "\"formula\": \"64 + tile rows x 104\"");
+    expect_text(text, "\"formula\": \"64 + threads x tile rows x 104\"");
     expect_text(text, "\"kernel\": \"native avx2\"");
     expect_text(text, "\"flops_per_row\": 360");
     expect_text(text, "\"storage\": \"request\"");
@@ -201,7 +201,8 @@ static void bench_prints_json(void **state)
 {
     (void)state;
     const tool_bench_result results[] = {{1, 1, 2.5, 3.5, 400000}, {64, 2, 20, 21, 6.4e6}};
-    const tool_bench bench = {.plan = "a.plan", .provider = "auto", .results = results, .result_count = 2};
+    const tool_bench bench = {
+        .plan = "a.plan", .provider = "auto", .callers = 3, .results = results, .result_count = 2};
     char *text = NULL;
     size_t length;
     FILE *out = open_memstream(&text, &length);
@@ -209,6 +210,7 @@ static void bench_prints_json(void **state)
     fclose(out);
     expect_text(text, "\"plan\": \"a.plan\"");
     expect_text(text, "\"isa\": null");
+    expect_text(text, "\"callers\": 3");
     expect_text(text, "\"median_us\": 2.5");
     expect_text(text, "\"rows_per_second\": 6400000.0");
     free(text);
