@@ -1,4 +1,5 @@
-"""`ninja install` gives a library that a stranger's program can link: examples/embed.c, built from the prefix."""
+"""`ninja install` gives a library that a stranger's program can link: the examples in C, built from the
+prefix."""
 
 from __future__ import annotations
 
@@ -63,23 +64,45 @@ def test_the_runtime_does_not_carry_the_compiler(prefix: Path) -> None:
         assert name not in needed
 
 
-def test_embed_scores_a_plan(prefix: Path, tmp_path: Path) -> None:
-    program = tmp_path / "embed"
+def build(prefix: Path, example: str, folder: Path, *options: str) -> Path:
+    program = folder / example
     compiler = shutil.which("cc") or "cc"
-    subprocess.run(
-        [compiler, "-std=c17", "-Wall", "-Wextra", "-Werror", str(ROOT / "examples" / "embed.c"), "-o", str(program)]
-        + flags(prefix, "--cflags", "--libs"),
-        check=True,
-    )
+    warnings = ["-std=c17", "-Wall", "-Wextra", "-Werror", *options]
+    command = [compiler, *warnings, str(ROOT / "examples" / f"{example}.c"), "-o", str(program)]
+    subprocess.run(command + flags(prefix, "--cflags", "--libs"), check=True)
+    return program
+
+
+def reference(model: Path, rows: int) -> tuple[list[str], list[float]]:
+    """Names of the outputs, and the last row's scores of zeros."""
+    session = ReferenceEvaluator(str(model))
+    wanted = session.run(None, {"x": np.zeros((rows, 64), np.float32)})
+    return session.output_names, [float(y[rows - 1, 0]) for y in wanted]
+
+
+def test_embed_scores_a_plan(prefix: Path, tmp_path: Path) -> None:
+    program = build(prefix, "embed", tmp_path)
     plan = tmp_path / "plan.bin"
     model = FIXTURES / "trained_mmoe_ts17.onnx"
     subprocess.run([os.environ["MTLC"], model, "-o", plan], check=True)
     result = subprocess.run([program, plan], env=library_path(prefix), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    session = ReferenceEvaluator(str(model))
-    wanted = session.run(None, {"x": np.zeros((4, 64), np.float32)})
+    names, wanted = reference(model, 4)
     words = result.stdout.split()
-    assert words[::2] == session.output_names
-    assert np.allclose([float(word) for word in words[1::2]], [float(y[3, 0]) for y in wanted], atol=1e-5)
+    assert words[::2] == names
+    assert np.allclose([float(word) for word in words[1::2]], wanted, atol=1e-5)
     broken = subprocess.run([program, model], env=library_path(prefix), capture_output=True, text=True)
     assert broken.returncode != 0 and len(broken.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [[], ["-fopenmp"]], ids=["alone", "openmp"])
+def test_executor_scores_a_plan(prefix: Path, tmp_path: Path, options: list[str]) -> None:
+    program = build(prefix, "executor", tmp_path, "-Wno-unknown-pragmas", *options)
+    plan = tmp_path / "plan.bin"
+    model = FIXTURES / "trained_mmoe_ts17.onnx"
+    subprocess.run([os.environ["MTLC"], model, "-o", plan], check=True)
+    result = subprocess.run([program, plan], env=library_path(prefix), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    tasks, scores = result.stdout.split(": ")
+    assert tasks == "2 tasks"
+    assert np.allclose([float(word) for word in scores.split()[1::2]], reference(model, 1)[1], atol=1e-5)
