@@ -106,6 +106,9 @@ class Spec:
             names += [f"gate{t}" for t in range(self.tasks)]
         return names
 
+    def module(self) -> Ranker:
+        return Ranker(self)
+
     def made_up(self, rows: int, seed: int = 0) -> dict[str, Tensor]:
         """Inputs of so many rows: name to (rows, width), standard normal."""
         draws = torch.Generator().manual_seed(seed)
@@ -504,11 +507,14 @@ class Ranker(nn.Module):
 
 
 def reference(model: nn.Module, inputs: dict[str, Tensor], double: bool) -> list[Tensor]:
-    """What PyTorch computes, in float64 (parameters and inputs promoted exactly) or float32."""
+    """What PyTorch computes, in float64 (parameters and inputs promoted exactly) or float32. Ids
+    stay as they are."""
     dtype = torch.float64 if double else torch.float32
     model = model.to(dtype)
     with torch.no_grad():
-        outputs = model(*(value.to(dtype) for value in inputs.values()))
+        outputs = model(
+            *(value.to(dtype) if value.is_floating_point() else value for value in inputs.values())
+        )
     model.to(torch.float32)  # float32 to float64 and back is exact
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 

@@ -35,18 +35,21 @@ torch = pytest.importorskip("torch", reason="the export sweep needs PyTorch")
 pytest.importorskip("onnxscript", reason="the dynamo exporter needs onnxscript")
 
 from examples.zoo.export import to_newest_onnx, to_onnx, to_program  # noqa: E402
+from examples.zoo.rankers import Small, rankers  # noqa: E402
 from examples.zoo.variants import Ranker, Spec, catalogue, idioms, reference  # noqa: E402
 
 NEWEST = "newest"
 EXPORTS = [("torchscript", opset) for opset in (11, 13, 17, 20, 23)] + [
     ("dynamo", opset) for opset in (18, 20, 23, NEWEST)
 ]
-SPECS = catalogue()
+SPECS: dict[str, Spec | Small] = {**catalogue(), **rankers()}
 ROWS = 65
 
 
-def needs_opset_12(spec: Spec) -> bool:
+def needs_opset_12(spec: Spec | Small) -> bool:
     """Operators that came with opset 12: Einsum and Celu."""
+    if isinstance(spec, Small):
+        return False
     einsum = "einsum" in spec.mixture or spec.expert_idiom in ("einsum", "einsum_rows", "wide")
     return einsum or spec.activation == "celu"
 
@@ -54,8 +57,8 @@ def needs_opset_12(spec: Spec) -> bool:
 class Exporter:
     """One spec's module, and its exports."""
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec, self.model = spec, Ranker(spec)
+    def __init__(self, spec: Spec | Small) -> None:
+        self.spec, self.model = spec, spec.module()
         self.program: torch.export.ExportedProgram | None = None
 
     def export(self, exporter: str, opset: int | str) -> tuple[onnx.ModelProto, int]:
