@@ -1,0 +1,171 @@
+"""Compares mtlrt with ONNX Runtime and OpenVINO on the zoo's rankers: `./dev bench`.
+
+docs/benchmarks.md says how it is measured and what came out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import machine, picture, report
+from bench.compare import ROOT, Comparison, Wrong
+from bench.measure import FULL, QUICK
+from bench.models import MODELS
+from bench.runtimes import OURS, PEERS, RUNTIMES
+
+BUILD = Path(os.environ.get("MTLC_BUILD", ROOT / "build"))
+ROW_COUNTS, THREAD_COUNTS = (1, 4, 16, 64, 256, 1024), (1, 2)
+QUICK_ROW_COUNTS = (1, 16, 256)
+TITLES = {name: runtime.title for name, runtime in RUNTIMES.items()}
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def numbers(text: str) -> list[int]:
+    values = [int(word) for word in text.split(",")]
+    if not all(0 < value <= 1 << 20 for value in values):
+        raise ValueError(text)
+    return values
+
+
+def names_of(known: dict[str, object]) -> object:
+    def parse(text: str) -> list[str]:
+        unknown = [name for name in text.split(",") if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return text.split(",")
+
+    return parse
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter bursts")
+    parser.add_argument("--models", type=names_of(MODELS), default=list(MODELS), metavar="A,B")
+    parser.add_argument("--rows", type=numbers, metavar="N,M", help="default 1,4,16,64,256,1024")
+    parser.add_argument("--threads", type=numbers, default=list(THREAD_COUNTS), metavar="N,M")
+    parser.add_argument(
+        "--runtimes", type=names_of(RUNTIMES), default=list(RUNTIMES), metavar="A,B"
+    )
+    parser.add_argument("--no-loads", action="store_true", help="neither load times nor memory")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the SVG")
+    parser.add_argument(
+        "--docs", action="store_true", help="renew docs/bench.svg and docs/benchmarks.md"
+    )
+    arguments = parser.parse_args()
+    if arguments.rows is None:
+        arguments.rows = list(QUICK_ROW_COUNTS if arguments.quick else ROW_COUNTS)
+    if OURS not in arguments.runtimes:
+        parser.error(f"--runtimes must have {OURS}")
+    return arguments
+
+
+def check_installed(runtimes: list[str]) -> None:
+    """What is needed beyond the build, or one line that says how to get it."""
+    wanted = ["torch", "onnx", *(name for name in runtimes if name in PEERS)]
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SystemExit(
+            f"bench: missing Python package{'s' if len(missing) > 1 else ''} "
+            f"{', '.join(missing)} in {sys.executable}: "
+            f"{sys.executable} -m pip install -r requirements-bench.txt"
+        )
+
+
+def measure_cells(
+    comparison: Comparison, arguments: argparse.Namespace, roofline: object
+) -> list[report.Cell]:
+    titles = [TITLES[name] for name in arguments.runtimes]
+    cells: list[report.Cell] = []
+    for threads in arguments.threads:
+        short = [r.title for r in comparison.runtimes.values() if r.most_threads() < threads]
+        if short:
+            say(f"skipping {threads} threads: {', '.join(short)} runs a call on one thread only")
+            continue
+        for name in arguments.models:
+            mine = [comparison.cell(name, rows, threads, roofline) for rows in arguments.rows]
+            rows = report.cell_rows(mine, arguments.runtimes)
+            print(report.text_table(report.heading(titles), rows), end="\n\n", flush=True)
+            cells += mine
+    return cells
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    check_installed(arguments.runtimes)
+    facts, others = machine.environment(), machine.Others()
+    if facts["load_average"][0] > 0.5:
+        say(f"warning: load average {facts['load_average'][0]:.2f}: other programs are running")
+    with tempfile.TemporaryDirectory() as folder:
+        budget = QUICK if arguments.quick else FULL
+        comparison = Comparison(BUILD, Path(folder), budget, arguments.runtimes)
+        say("exporting and compiling " + ", ".join(arguments.models))
+        comparison.prepare(arguments.models)
+        say("measuring the machine")
+        roofline, source = machine.figures(
+            BUILD / "release/runtime/mtlrun", BUILD / "release/runtime/onednn/native_linear"
+        )
+        overhead = comparison.call_overhead()
+        cells = measure_cells(comparison, arguments, roofline)
+        loads = []
+        if not arguments.no_loads:
+            say("measuring load times and memory in fresh processes")
+            loads = comparison.loads(arguments.models, 3 if arguments.quick else 7)
+    facts["others_cpus"] = round(others.cpus(), 3)
+    result = {
+        "version": report.JSON_VERSION,
+        "quick": arguments.quick,
+        "commit": machine.commit(ROOT),
+        "runtimes": {r.name: r.version for r in comparison.runtimes.values()},
+        "environment": facts,
+        "machine": {"source": source, "flops": roofline.flops, "read": roofline.read},
+        "call_overhead_microseconds": {n: round(t, 3) for n, t in overhead.items()},
+        "cells": [cell.facts() for cell in cells],
+        "summary": report.summary(cells),
+        "loads": loads,
+    }
+    print_rest(result, cells)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.picture:
+        arguments.picture.write_text(picture.draw(cells, arguments.runtimes))
+    if arguments.docs:
+        (ROOT / "docs/bench.svg").write_text(picture.draw(cells, arguments.runtimes))
+        page = ROOT / "docs/benchmarks.md"
+        page.write_text(report.renewed(page.read_text(), report.results(result, cells, TITLES)))
+    return 0
+
+
+def print_rest(result: dict, cells: list[report.Cell]) -> None:
+    if result["loads"]:
+        print(report.text_table(report.LOADS_HEADING, report.loads_table(result["loads"], TITLES)))
+        print()
+    for name, took in result["call_overhead_microseconds"].items():
+        print(f"a call that computes next to nothing, {TITLES[name]}: {took:.1f} us")
+    figures = result["machine"]
+    print(f"one thread of this machine ({figures['source']}): {figures['flops'] / 1e9:.1f} GFLOP/s")
+    for threads in sorted({cell.threads for cell in cells} - {1}):
+        gains = [f"{m} {r}: {s:.2f}" for m, r, t, s in report.scaling(cells) if t == threads]
+        if gains:
+            print(f"{OURS}, {threads} threads against one: " + ", ".join(gains))
+    for line in report.summary_lines(result["summary"]):
+        print(line)
+    busy = result["environment"]["others_cpus"]
+    if busy > report.BUSY:
+        say(f"warning: other programs took {busy:.2f} CPUs meanwhile; measure on an idle machine")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Wrong as error:
+        sys.exit(f"bench: {error}")

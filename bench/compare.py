@@ -1,0 +1,141 @@
+"""One run of the comparison: exports, plans, cells, call overhead, fresh processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import report
+from bench.measure import Budget, Roofline, interleave, largest_difference
+from bench.models import MODELS, TINY
+from bench.runtimes import OURS, RUNTIMES, Batch
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCHES = 64  # prepared inputs of a cell, taken in turn
+COMPARED = 4  # of them whose scores are compared before anything is timed
+TOLERANCE = 1e-5
+MEMORY_ROWS = 64
+SPINNING = 0.03  # seconds for which the threads of the peers' pools may spin after a call
+
+
+class Wrong(Exception):
+    """Runtimes disagree about a score."""
+
+
+class Comparison:
+    """One run: what is compared, on which files, and what came out."""
+
+    def __init__(self, build: Path, folder: Path, budget: Budget, runtimes: list[str]) -> None:
+        self.build, self.folder, self.budget = build, folder, budget
+        self.runtimes = {name: RUNTIMES[name]() for name in runtimes}
+        self.work: dict[str, dict[str, int]] = {}
+
+    def prepare(self, models: list[str]) -> None:
+        """ONNX files by PyTorch, in a process of its own, and their plans."""
+        names = [*models, "tiny"]
+        subprocess.run(
+            [sys.executable, "-m", "bench.models", str(self.folder), *names], check=True, cwd=ROOT
+        )
+        for name in names:
+            plan = self.folder / f"{name}.plan"
+            subprocess.run(
+                [self.build / "release/compiler/mtlc", self.folder / f"{name}.onnx", "-o", plan],
+                check=True,
+            )
+            info = subprocess.run(
+                [self.build / "release/runtime/mtlrun", "info", plan, "--json"],
+                check=True,
+                capture_output=True,
+            )
+            self.work[name] = json.loads(info.stdout)["totals"]["row"]
+
+    def fixed(self, runtime: object, name: str, rows: int, threads: int) -> bool:
+        """Whether a runtime gets the shapes of its batches in advance. A crash there must not end
+        the comparison, so one that may crash is tried in a process of its own."""
+        if not runtime.may_crash:
+            return True
+        return self._fresh("try", runtime.name, name, "fixed", rows, threads) is not None
+
+    def _fresh(self, *words: object) -> dict[str, float] | None:
+        """What bench.fresh says; None when it failed."""
+        what, runtime, model, *rest = map(str, words)
+        command = [sys.executable, "-m", "bench.fresh", what, runtime, model]
+        command += [str(self.folder), *rest]
+        done = subprocess.run(command, capture_output=True, cwd=ROOT)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def runners(
+        self, name: str, batches: list[Batch], threads: int
+    ) -> tuple[dict[str, Callable[[int], None]], dict[str, Batch], list[str]]:
+        """Of one cell: the functions that score batch i, the arrays that they fill, and which
+        runtimes had to do without fixed shapes."""
+        model = TINY if name == "tiny" else MODELS[name]
+        rows = len(next(iter(batches[0].values())))
+        calls, scores, dynamic = {}, {}, []
+        for each in self.runtimes.values():
+            file = self.folder / (name + each.suffix)
+            fixed = name == "tiny" or self.fixed(each, name, rows, threads)
+            if not fixed:
+                dynamic.append(each.name)
+            loaded = each.load(file, threads, batches[0] if fixed else None)
+            calls[each.name], scores[each.name] = loaded.runner(batches, model.outputs)
+        return calls, scores, dynamic
+
+    def cell(self, name: str, rows: int, threads: int, roofline: Roofline) -> report.Cell:
+        model = MODELS[name]
+        batches = [model.inputs(rows, seed=i + 1) for i in range(BATCHES)]
+        calls, scores, dynamic = self.runners(name, batches, threads)
+        difference = 0.0
+        for i in range(COMPARED):  # a wrong fast answer must not win
+            for call in calls.values():
+                call(i)
+            difference = max(difference, largest_difference(scores))
+        if difference > TOLERANCE:
+            raise Wrong(
+                f"{name}, {rows} rows, {threads} threads: scores of {', '.join(calls)} differ by "
+                f"{difference:.1e}, expected {TOLERANCE:.0e} at most"
+            )
+        budget = self.budget
+        if threads > 1:
+            budget = dataclasses.replace(budget, settle=SPINNING)
+        times = interleave(calls, BATCHES, budget)
+        work = self.work[name]
+        flops = work["flops_fixed"] + work["flops_per_row"] * rows
+        least = roofline.seconds(flops, work["bytes_fixed"], threads) * 1e6
+        return report.Cell(
+            name, rows, threads, times, OURS, model.counted, difference, least, tuple(dynamic)
+        )
+
+    def call_overhead(self) -> dict[str, float]:
+        """Microseconds of a call on a model that does next to nothing, by runtime."""
+        batches = [TINY.inputs(1, seed=i + 1) for i in range(BATCHES)]
+        calls, scores, _ = self.runners("tiny", batches, 1)
+        times = interleave(calls, BATCHES, self.budget)
+        del scores  # alive until here: the calls hold pointers only
+        return {name: timing.median for name, timing in times.items()}
+
+    def loads(self, models: list[str], processes: int) -> list[dict[str, object]]:
+        """Time to the first scores (of one row) and memory (after 64 rows), each in fresh
+        processes: the median of so many, and one."""
+        entries = []
+        for model in models:
+            for name, runtime in self.runtimes.items():
+                shapes = "fixed" if self.fixed(runtime, model, 1, 1) else "any"
+                took = [self._fresh("load", name, model, shapes, 1, 1) for _ in range(processes)]
+                seconds = statistics.median(each["seconds"] for each in took)
+                shapes = "fixed" if self.fixed(runtime, model, MEMORY_ROWS, 1) else "any"
+                entries.append(
+                    {
+                        "model": model,
+                        "runtime": name,
+                        "first_score_ms": round(seconds * 1e3, 3),
+                        "file_bytes": (self.folder / (model + runtime.suffix)).stat().st_size,
+                        **self._fresh("memory", name, model, shapes, MEMORY_ROWS, 1),
+                    }
+                )
+        return entries

@@ -1,0 +1,253 @@
+"""What the measured cells amount to: summaries, tables as text and as Markdown, the JSON.
+
+The JSON has one object a cell (see `Cell.facts`), and beside them what was measured once. Times are
+microseconds a call, sizes bytes, shares 0..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.measure import Timing, geometric_mean
+
+JSON_VERSION = 1
+BUSY = 0.05  # CPUs that other programs may take before the figures are doubted
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model at one row count and one number of threads. `least` is the roofline, microseconds;
+    `ours` names our runtime in `times`."""
+
+    model: str
+    rows: int
+    threads: int
+    times: dict[str, Timing]
+    ours: str
+    counted: bool
+    difference: float
+    least: float
+    dynamic: tuple[str, ...] = ()  # runtimes that crash on fixed shapes here
+
+    def faster_peer(self) -> str | None:
+        peers = {name: timing.median for name, timing in self.times.items() if name != self.ours}
+        return min(peers, key=peers.__getitem__) if peers else None
+
+    def ratio(self) -> float:
+        """How many times as fast as the faster peer we are: its median over ours; NaN without
+        peers."""
+        peer = self.faster_peer()
+        return self.times[peer].median / self.times[self.ours].median if peer else math.nan
+
+    def share(self) -> float:
+        """Of the roofline that we reach."""
+        return self.least / self.times[self.ours].median
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "model": self.model,
+            "rows": self.rows,
+            "threads": self.threads,
+            "microseconds": {
+                name: {
+                    "median": round(timing.median, 3),
+                    "best": round(timing.best, 3),
+                    "quartiles": [round(q, 3) for q in timing.quartiles],
+                    "bursts": timing.bursts,
+                }
+                for name, timing in self.times.items()
+            },
+            "faster_peer": self.faster_peer(),
+            "ratio": _rounded(self.ratio(), 4),
+            "counted": self.counted,
+            "roofline_microseconds": round(self.least, 3),
+            "roofline_share": round(self.share(), 4),
+            "without_fixed_shapes": list(self.dynamic),
+            "largest_score_difference": self.difference,
+        }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else round(value, digits)
+
+
+def summary(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """For each number of threads: geometric means of the ratios, of the counted models, and the
+    worst cell."""
+    result = []
+    for threads in sorted({cell.threads for cell in cells}):
+        mine = [cell for cell in cells if cell.threads == threads and cell.counted]
+        mine = [cell for cell in mine if cell.faster_peer()]
+        if not mine:
+            continue
+        worst = min(mine, key=Cell.ratio)
+        result.append(
+            {
+                "threads": threads,
+                "cells": len(mine),
+                "geometric_mean": _rounded(geometric_mean(c.ratio() for c in mine), 4),
+                "geometric_mean_one_row": _rounded(
+                    geometric_mean(c.ratio() for c in mine if c.rows == 1), 4
+                ),
+                "least_ratio": _rounded(worst.ratio(), 4),
+                "least_ratio_at": f"{worst.model}, {worst.rows} rows",
+            }
+        )
+    return result
+
+
+def scaling(cells: Sequence[Cell]) -> list[tuple[str, int, int, float]]:
+    """How many times as fast as one thread our runtime is: model, rows, threads, speed-up."""
+    one = {(c.model, c.rows): c.times[c.ours].median for c in cells if c.threads == 1}
+    return [
+        (c.model, c.rows, c.threads, one[c.model, c.rows] / c.times[c.ours].median)
+        for c in cells
+        if c.threads > 1 and (c.model, c.rows) in one
+    ]
+
+
+def _microseconds(value: float) -> str:
+    return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def cell_rows(cells: Iterable[Cell], names: Sequence[str]) -> list[list[str]]:
+    """One row of words a cell: see `heading`."""
+    rows = []
+    for cell in cells:
+        times = [
+            _microseconds(cell.times[name].median) + ("*" if name in cell.dynamic else "")
+            for name in names
+        ]
+        ratio = "-" if math.isnan(cell.ratio()) else f"{cell.ratio():.2f}"
+        where = [cell.model, str(cell.rows), str(cell.threads)]
+        rows.append([*where, *times, ratio, _microseconds(cell.least), f"{cell.share():.0%}"])
+    return rows
+
+
+def heading(titles: Sequence[str]) -> list[str]:
+    return ["model", "rows", "threads", *titles, "faster peer / ours", "roofline", "reached"]
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) if i == 0 else word.rjust(width)
+            for i, (word, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in [head, *rows]
+    )
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *(["--:"] * (len(head) - 1))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
+
+
+def loads_table(loads: Sequence[dict[str, object]], titles: dict[str, str]) -> list[list[str]]:
+    """Rows: runtime, model, milliseconds to the first scores, MB added."""
+    return [
+        [
+            str(entry["model"]),
+            titles[str(entry["runtime"])],
+            f"{entry['first_score_ms']:.1f}",
+            f"{entry['file_bytes'] / 1e6:.1f}",
+            f"{entry['rss'] / 1e6:.1f}",
+            f"{(entry['plan_resident'] + entry['workspace']) / 1e6:.1f}"
+            if "workspace" in entry
+            else "",
+        ]
+        for entry in loads
+    ]
+
+
+LOADS_HEADING = [
+    "model",
+    "runtime",
+    "first scores, ms",
+    "file, MB",
+    "memory added, MB",
+    "plan + workspace, MB",
+]
+
+
+def summary_lines(entries: Sequence[dict[str, object]]) -> list[str]:
+    def word(value: object) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    return [
+        f"{e['threads']} thread{'s' if e['threads'] != 1 else ''}, {e['cells']} cells: "
+        f"geometric mean {word(e['geometric_mean'])}, at one row "
+        f"{word(e['geometric_mean_one_row'])}, least {word(e['least_ratio'])} "
+        f"({e['least_ratio_at']})"
+        for e in entries
+    ]
+
+
+# --- the page ---
+
+BEGIN, END = "<!-- results: written by ./dev bench --docs -->", "<!-- end of results -->"
+
+
+def renewed(page: str, results: str) -> str:
+    """The page with other results between its two marks."""
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{results}\n{END}{after}"
+
+
+def machine_lines(result: dict) -> list[str]:
+    facts, figures = result["environment"], result["machine"]
+    read = ", ".join(
+        f"{speed / 1e9:,.0f} GB/s ({'beyond' if held is None else f'up to {held >> 10:,} KiB'})"
+        for held, speed in figures["read"]
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in result["runtimes"].items())
+    kind = "virtual machine, " if facts["virtual_machine"] else ""
+    quick = ", --quick" if result["quick"] else ""
+    busy = facts["others_cpus"] > BUSY
+    return [
+        f"{facts['date']}, commit {result['commit']}{quick}; {versions}.",
+        *(["", "**The machine was busy: do not rely on these figures.**"] if busy else []),
+        "",
+        f"{facts['cpu']}, {kind}{facts['cpus_allowed']} CPUs, {', '.join(facts['caches'])}; "
+        f"governor {facts['governor'] or 'unknown'}; {facts['system']}, Linux {facts['kernel']}. "
+        f"Load average at the start {facts['load_average'][0]:.2f}; meanwhile other programs took "
+        f"{facts['others_cpus']:.2f} CPUs.",
+        "",
+        f"One thread ({figures['source']}): {figures['flops'] / 1e9:,.1f} GFLOP/s in the best "
+        f"plain product; reads {read}.",
+    ]
+
+
+def results(result: dict, cells: Sequence[Cell], titles: dict[str, str]) -> str:
+    """The Markdown of one run: machine, summary, cells, call overhead, loads."""
+    names = list(result["runtimes"])
+    rows = cell_rows(cells, names)
+    overhead = result["call_overhead_microseconds"]
+    parts = [
+        *machine_lines(result),
+        "",
+        *(f"- {line}" for line in summary_lines(result["summary"])),
+        *(
+            f"- {model}, {count} rows: {threads} threads are {gain:.2f} times as fast as one"
+            for model, count, threads, gain in scaling(cells)
+        ),
+        "- A call that computes next to nothing: "
+        + ", ".join(f"{titles[name]} {took:.1f} us" for name, took in overhead.items()),
+        "",
+        "Microseconds a call:",
+        "",
+        markdown_table(heading([titles[name] for name in names]), rows),
+        "",
+    ]
+    if any(cell.dynamic for cell in cells):
+        parts += ["\\* with a dynamic batch: it crashes on this fixed row count.", ""]
+    if result["loads"]:
+        table = markdown_table(LOADS_HEADING, loads_table(result["loads"], titles))
+        parts += ["Opening a model, and what it adds to the process:", "", table, ""]
+    return "\n".join(parts)
