@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -17,9 +16,8 @@ from bench import machine, picture, report
 from bench.compare import ROOT, Comparison, Wrong
 from bench.measure import FULL, QUICK
 from bench.models import MODELS
-from bench.runtimes import OURS, PEERS, RUNTIMES
+from bench.runtimes import BUILD, OURS, PEERS, RUNTIMES
 
-BUILD = Path(os.environ.get("MTLC_BUILD", ROOT / "build"))
 ROW_COUNTS, THREAD_COUNTS = (1, 4, 16, 64, 256, 1024), (1, 2)
 QUICK_ROW_COUNTS = (1, 16, 256)
 TITLES = {name: runtime.title for name, runtime in RUNTIMES.items()}
@@ -107,7 +105,7 @@ def main() -> int:
         say(f"warning: load average {facts['load_average'][0]:.2f}: other programs are running")
     with tempfile.TemporaryDirectory() as folder:
         budget = QUICK if arguments.quick else FULL
-        comparison = Comparison(BUILD, Path(folder), budget, arguments.runtimes)
+        comparison = Comparison(Path(folder), budget, arguments.runtimes)
         say("exporting and compiling " + ", ".join(arguments.models))
         comparison.prepare(arguments.models)
         say("measuring the machine")

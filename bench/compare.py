@@ -13,13 +13,14 @@ from pathlib import Path
 from bench import report
 from bench.measure import Budget, Roofline, interleave, largest_difference
 from bench.models import MODELS, TINY
-from bench.runtimes import OURS, RUNTIMES, Batch
+from bench.runtimes import BUILD, OURS, RUNTIMES, Batch
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHES = 64  # prepared inputs of a cell, taken in turn
 COMPARED = 4  # of them whose scores are compared before anything is timed
 TOLERANCE = 1e-5
 MEMORY_ROWS = 64
+ALONE = OURS + " on one thread"  # takes its turns in cells of several threads
 SPINNING = 0.03  # seconds for which the threads of the peers' pools may spin after a call
 
 
@@ -30,8 +31,8 @@ class Wrong(Exception):
 class Comparison:
     """One run: what is compared, on which files, and what came out."""
 
-    def __init__(self, build: Path, folder: Path, budget: Budget, runtimes: list[str]) -> None:
-        self.build, self.folder, self.budget = build, folder, budget
+    def __init__(self, folder: Path, budget: Budget, runtimes: list[str]) -> None:
+        self.folder, self.budget = folder, budget
         self.runtimes = {name: RUNTIMES[name]() for name in runtimes}
         self.work: dict[str, dict[str, int]] = {}
 
@@ -44,11 +45,11 @@ class Comparison:
         for name in names:
             plan = self.folder / f"{name}.plan"
             subprocess.run(
-                [self.build / "release/compiler/mtlc", self.folder / f"{name}.onnx", "-o", plan],
+                [BUILD / "release/compiler/mtlc", self.folder / f"{name}.onnx", "-o", plan],
                 check=True,
             )
             info = subprocess.run(
-                [self.build / "release/runtime/mtlrun", "info", plan, "--json"],
+                [BUILD / "release/runtime/mtlrun", "info", plan, "--json"],
                 check=True,
                 capture_output=True,
             )
@@ -103,12 +104,23 @@ class Comparison:
         budget = self.budget
         if threads > 1:
             budget = dataclasses.replace(budget, settle=SPINNING)
+            alone = self.runtimes[OURS].load(self.folder / f"{name}.plan", 1, batches[0])
+            calls[ALONE], scores[ALONE] = alone.runner(batches, model.outputs)
         times = interleave(calls, BATCHES, budget)
         work = self.work[name]
         flops = work["flops_fixed"] + work["flops_per_row"] * rows
         least = roofline.seconds(flops, work["bytes_fixed"], threads) * 1e6
         return report.Cell(
-            name, rows, threads, times, OURS, model.counted, difference, least, tuple(dynamic)
+            name,
+            rows,
+            threads,
+            {runtime: times[runtime] for runtime in self.runtimes},
+            OURS,
+            model.counted,
+            difference,
+            least,
+            tuple(dynamic),
+            times.get(ALONE),
         )
 
     def call_overhead(self) -> dict[str, float]:

@@ -30,6 +30,7 @@ class Cell:
     difference: float
     least: float
     dynamic: tuple[str, ...] = ()  # runtimes that crash on fixed shapes here
+    alone: Timing | None = None  # our runtime on one thread, timed in the same turns
 
     def faster_peer(self) -> str | None:
         peers = {name: timing.median for name, timing in self.times.items() if name != self.ours}
@@ -64,6 +65,7 @@ class Cell:
             "counted": self.counted,
             "roofline_microseconds": round(self.least, 3),
             "roofline_share": round(self.share(), 4),
+            "one_thread_median": round(self.alone.median, 3) if self.alone else None,
             "without_fixed_shapes": list(self.dynamic),
             "largest_score_difference": self.difference,
         }
@@ -100,12 +102,11 @@ def summary(cells: Sequence[Cell]) -> list[dict[str, object]]:
 
 
 def scaling(cells: Sequence[Cell]) -> list[tuple[str, int, int, float]]:
-    """How many times as fast as one thread our runtime is: model, rows, threads, speed-up."""
-    one = {(c.model, c.rows): c.times[c.ours].median for c in cells if c.threads == 1}
+    """How many times as fast as on one thread our runtime is: model, rows, threads, speed-up."""
     return [
-        (c.model, c.rows, c.threads, one[c.model, c.rows] / c.times[c.ours].median)
+        (c.model, c.rows, c.threads, c.alone.median / c.times[c.ours].median)
         for c in cells
-        if c.threads > 1 and (c.model, c.rows) in one
+        if c.alone
     ]
 
 

@@ -40,14 +40,16 @@ def empty_outputs(names: Sequence[str], rows: int) -> Batch:
     return {name: np.zeros((rows, 1), np.float32) for name in names}
 
 
+BUILD = Path(os.environ.get("MTLC_BUILD", Path(__file__).resolve().parents[1] / "build"))
+
+
 class Mtlrt:
     """This project's."""
 
     name, title, suffix, may_crash = "mtlrt", "mtlrt", ".plan", False
 
-    def __init__(self, library: Path | None = None) -> None:
-        default = Path(os.environ.get("MTLC_BUILD", "build")) / "release/runtime/libmtlrt.so"
-        self.library = mtlrt.load(library or default)
+    def __init__(self) -> None:
+        self.library = mtlrt.load(BUILD / "release/runtime/libmtlrt.so")
         self.version = self.library.mtl_runtime_version().decode()
 
     def most_threads(self) -> int:

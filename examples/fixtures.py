@@ -2,10 +2,10 @@
 
     python -m examples.fixtures [FOLDER]
 
-Each model is an .onnx beside an .npz with one batch of 65 rows: `in:NAME` the inputs (float32),
-`f32:NAME` and `f64:NAME` the outputs of PyTorch in float32 and float64. Models that differ in
-idiom, exporter or opset only share an .npz. manifest.json says what each is. The same versions of
-torch and onnx on the same kind of CPU give the same bytes.
+Each model is an .onnx beside an .npz with one batch of 65 rows: `in:NAME` the inputs (float32, ids
+int64), `f32:NAME` and `f64:NAME` the outputs of PyTorch in float32 and float64. Models that differ
+in idiom, exporter or opset only share an .npz. manifest.json says what each is. The same versions
+of torch and onnx on the same kind of CPU give the same bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from examples.zoo.data import TASKS, planted
 from examples.zoo.export import export, to_newest_onnx, to_program
+from examples.zoo.rankers import rankers
 from examples.zoo.train import trained
 from examples.zoo.variants import Ranker, Spec, catalogue, idioms, reference
 
@@ -80,6 +81,17 @@ SAMPLE = (
     ("ple-seed", "dynamo", 18),
     ("ple-3-levels", "torchscript", 17),
     ("ple-1-level", "dynamo", 23),
+)
+# The same of the zoo's other rankers.
+ZOO_SAMPLE = (
+    ("zoo-shared_bottom", "torchscript", 17),
+    ("zoo-cross_stitch", "dynamo", 18),
+    ("zoo-cross_stitch", "torchscript", 17),
+    ("zoo-esmm", "torchscript", 13),
+    ("zoo-resflow", "torchscript", 17),
+    ("zoo-resflow", "dynamo", NEWEST),
+    ("zoo-resflow-logits", "dynamo", 20),
+    ("zoo-mmoe-fields", "torchscript", 17),
 )
 
 
@@ -198,6 +210,18 @@ def write_trained(writer: Writer) -> None:
             )
 
 
+def write_zoo(writer: Writer) -> None:
+    known, written = rankers(), {}
+    for name, exporter, opset in ZOO_SAMPLE:
+        small = known[name]
+        model, few, outputs = small.module(), small.made_up(3), small.outputs()
+        if name not in written:
+            written[name] = writer.data(name, model, small.made_up(ROWS), outputs)
+        source = to_program(model, few) if exporter == "dynamo" else model
+        about = {"ranker": name, "idiom": "zoo", "group": name}
+        writer.model(name, written[name], source, few, outputs, exporter, opset, **about)
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,6 +234,7 @@ def main() -> None:
     known, written = catalogue(), {}
     for name, exporter, opset in SAMPLE:
         written[name] = writer.ranker(name, known[name], [(exporter, opset)], written.get(name, ""))
+    write_zoo(writer)
     model, few = Ranker(known["size-1x2"]), known["size-1x2"].made_up(3)
     writer.model(
         "frozen_batch",

@@ -22,7 +22,7 @@ from examples.zoo.shared_bottom import SharedBottom
 from examples.zoo.variants import Draws
 
 FEATURES = 20
-FIELD_SIZES = (50, 7, 1000)
+FIELD_SIZES = (50, 7, 200)
 
 
 @dataclass(frozen=True)

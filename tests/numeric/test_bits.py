@@ -21,9 +21,12 @@ COUNTS = (1, 2, 3, 5, 6, 7, 12, 15, 16, 17, 31, 63, 64, 65, 129, 199)
 
 
 def made_up(fixture: Fixture) -> dict[str, np.ndarray]:
+    """Rows of standard normal features; of ids, ones that the fixture has."""
     draws = np.random.default_rng(5)
     return {
         name: draws.standard_normal((ROWS, *value.shape[1:]), dtype=np.float32)
+        if value.dtype == np.float32
+        else value[draws.integers(len(value), size=ROWS)]
         for name, value in fixture.load("in").items()
     }
 
