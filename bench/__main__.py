@@ -10,16 +10,19 @@ import importlib.util
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import machine, picture, report
-from bench.compare import ROOT, Comparison, Wrong
+from bench.compare import ROOT, Comparison, Failed
 from bench.measure import FULL, QUICK
 from bench.models import MODELS
+from bench.mtlrt import Failure
 from bench.runtimes import BUILD, OURS, PEERS, RUNTIMES
 
 ROW_COUNTS, THREAD_COUNTS = (1, 4, 16, 64, 256, 1024), (1, 2)
 QUICK_ROW_COUNTS = (1, 16, 256)
+MOST = 1 << 14  # rows of one batch, of which there are 64
 TITLES = {name: runtime.title for name, runtime in RUNTIMES.items()}
 
 
@@ -28,13 +31,15 @@ def say(text: str) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    values = [int(word) for word in text.split(",")]
-    if not all(0 < value <= 1 << 20 for value in values):
-        raise ValueError(text)
-    return values
+    """Row counts or numbers of threads."""
+    words = text.split(",")
+    if not all(word.isdecimal() and 0 < int(word) <= MOST for word in words):
+        expected = f"expected numbers from 1 to {MOST}, as in 1,16"
+        raise argparse.ArgumentTypeError(f"{expected}, not {text!r}")
+    return [int(word) for word in words]
 
 
-def names_of(known: dict[str, object]) -> object:
+def names_of(known: dict[str, object]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         unknown = [name for name in text.split(",") if name not in known]
         if unknown:
@@ -46,7 +51,9 @@ def names_of(known: dict[str, object]) -> object:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter bursts")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer and shorter bursts, at 1, 16 and 256 rows"
+    )
     parser.add_argument("--models", type=names_of(MODELS), default=list(MODELS), metavar="A,B")
     parser.add_argument("--rows", type=numbers, metavar="N,M", help="default 1,4,16,64,256,1024")
     parser.add_argument("--threads", type=numbers, default=list(THREAD_COUNTS), metavar="N,M")
@@ -165,5 +172,5 @@ def print_rest(result: dict, cells: list[report.Cell]) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Wrong as error:
+    except (Failed, Failure) as error:
         sys.exit(f"bench: {error}")

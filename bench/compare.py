@@ -24,8 +24,8 @@ ALONE = OURS + " on one thread"  # takes its turns in cells of several threads
 SPINNING = 0.03  # seconds for which the threads of the peers' pools may spin after a call
 
 
-class Wrong(Exception):
-    """Runtimes disagree about a score."""
+class Failed(Exception):
+    """Runtimes disagree about a score, or one of them cannot run a model."""
 
 
 class Comparison:
@@ -60,15 +60,22 @@ class Comparison:
         the comparison, so one that may crash is tried in a process of its own."""
         if not runtime.may_crash:
             return True
-        return self._fresh("try", runtime.name, name, "fixed", rows, threads) is not None
+        try:
+            self._fresh("try", runtime.name, name, "fixed", rows, threads)
+        except Failed:
+            return False
+        return True
 
-    def _fresh(self, *words: object) -> dict[str, float] | None:
-        """What bench.fresh says; None when it failed."""
+    def _fresh(self, *words: object) -> dict[str, float]:
+        """What bench.fresh says."""
         what, runtime, model, *rest = map(str, words)
         command = [sys.executable, "-m", "bench.fresh", what, runtime, model]
         command += [str(self.folder), *rest]
-        done = subprocess.run(command, capture_output=True, cwd=ROOT)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise Failed(f"{runtime} on {model} in a process of its own: {last}")
+        return json.loads(done.stdout)
 
     def runners(
         self, name: str, batches: list[Batch], threads: int
@@ -97,7 +104,7 @@ class Comparison:
                 call(i)
             difference = max(difference, largest_difference(scores))
         if difference > TOLERANCE:
-            raise Wrong(
+            raise Failed(
                 f"{name}, {rows} rows, {threads} threads: scores of {', '.join(calls)} differ by "
                 f"{difference:.1e}, expected {TOLERANCE:.0e} at most"
             )

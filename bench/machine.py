@@ -39,6 +39,13 @@ def _caches() -> list[str]:
     return found
 
 
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
 def environment() -> dict[str, object]:
     """Facts that a reader needs to judge the figures."""
     info = _cpu_info()
@@ -55,7 +62,7 @@ def environment() -> dict[str, object]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "load_average": list(os.getloadavg()),
         "kernel": platform.release(),
-        "system": (platform.freedesktop_os_release() or {}).get("PRETTY_NAME"),
+        "system": _system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

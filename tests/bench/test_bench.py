@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import measure, mtlrt, picture, report
+from bench import machine, measure, mtlrt, picture, report
 from bench.measure import Budget, Roofline, Timing
 from bench.models import MODELS
 from bench.runtimes import OURS, RUNTIMES
@@ -103,13 +103,31 @@ def test_differences_are_found_between_any_two_runtimes() -> None:
 
 
 def test_the_roofline_is_the_larger_of_arithmetic_and_reading() -> None:
-    machine = Roofline(100e9, ((32 << 10, 400e9), (1 << 20, 100e9), (None, 10e9)))
-    assert machine.bandwidth(32 << 10) == 400e9
-    assert machine.bandwidth((32 << 10) + 1) == 100e9
-    assert machine.bandwidth(1 << 30) == 10e9
-    assert machine.seconds(100e9, 4096) == 1
-    assert machine.seconds(1000, 10_000_000) == pytest.approx(1e-3)
-    assert machine.seconds(100e9, 0, threads=2) == 0.5
+    limits = Roofline(100e9, ((32 << 10, 400e9), (1 << 20, 100e9), (None, 10e9)))
+    assert limits.bandwidth(32 << 10) == 400e9
+    assert limits.bandwidth((32 << 10) + 1) == 100e9
+    assert limits.bandwidth(1 << 30) == 10e9
+    assert limits.seconds(100e9, 4096) == 1
+    assert limits.seconds(1000, 10_000_000) == pytest.approx(1e-3)
+    assert limits.seconds(100e9, 0, threads=2) == 0.5
+
+
+def test_the_machine_is_measured_by_mtlrun(tmp_path: Path) -> None:
+    read = [{"level": "L1", "bytes": 9, "bytes_per_second": 2e11}]
+    read.append({"level": "memory", "bytes": 99, "bytes_per_second": 1e10})
+    said = {"isa": "avx2", "flops": 5e10, "read": read, "caches": {"L1": 32768}}
+    program = tmp_path / "mtlrun"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(said)}'\n")
+    program.chmod(0o755)
+    found, source = machine.figures(program, tmp_path)
+    assert found == Roofline(5e10, ((32768, 2e11), (None, 1e10)))
+    assert source == "mtlrun machine (avx2)"
+
+
+def test_the_environment_is_json() -> None:
+    facts = json.loads(json.dumps(machine.environment()))
+    assert facts["cpus"] >= facts["cpus_allowed"] >= 1 and facts["cpu"]
+    assert machine.Others().cpus() >= 0
 
 
 def test_the_ratio_is_against_the_faster_peer() -> None:
