@@ -54,6 +54,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="fewer and shorter bursts, at 1, 16 and 256 rows"
     )
+    parser.add_argument(
+        "--busy", action="store_true", help="a cell is its fastest burst: not for results"
+    )
     parser.add_argument("--models", type=names_of(MODELS), default=list(MODELS), metavar="A,B")
     parser.add_argument("--rows", type=numbers, metavar="N,M", help="default 1,4,16,64,256,1024")
     parser.add_argument("--threads", type=numbers, default=list(THREAD_COUNTS), metavar="N,M")
@@ -69,6 +72,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.rows is None:
         arguments.rows = list(QUICK_ROW_COUNTS if arguments.quick else ROW_COUNTS)
+    if arguments.busy and arguments.docs:
+        parser.error("--docs takes no figures of --busy")
     if OURS not in arguments.runtimes:
         parser.error(f"--runtimes must have {OURS}")
     return arguments
@@ -112,7 +117,7 @@ def main() -> int:
         say(f"warning: load average {facts['load_average'][0]:.2f}: other programs are running")
     with tempfile.TemporaryDirectory() as folder:
         budget = QUICK if arguments.quick else FULL
-        comparison = Comparison(Path(folder), budget, arguments.runtimes)
+        comparison = Comparison(Path(folder), budget, arguments.runtimes, arguments.busy)
         say("exporting and compiling " + ", ".join(arguments.models))
         comparison.prepare(arguments.models)
         say("measuring the machine")
@@ -129,6 +134,7 @@ def main() -> int:
     result = {
         "version": report.JSON_VERSION,
         "quick": arguments.quick,
+        "figure": "fastest burst" if arguments.busy else "median of bursts",
         "commit": machine.commit(ROOT),
         "runtimes": {r.name: r.version for r in comparison.runtimes.values()},
         "environment": facts,

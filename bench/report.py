@@ -231,6 +231,8 @@ def results(result: dict, cells: Sequence[Cell], titles: dict[str, str]) -> str:
     rows = cell_rows(cells, names)
     overhead = result["call_overhead_microseconds"]
     parts = [
+        "![Time of a call beside ours](bench.svg)",
+        "",
         *machine_lines(result),
         "",
         *(f"- {line}" for line in summary_lines(result["summary"])),

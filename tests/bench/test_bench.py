@@ -77,6 +77,7 @@ def test_a_cell_is_the_median_of_bursts_taken_in_turns() -> None:
     assert order == list("aaabbbbbbaaaaaabbbbbbaaa")
     assert times["b"] == Timing(4.0, 4.0, (4.0, 4.0), 4)
     assert times["a"] == Timing(3.25, 1.0, (1.375, 5.0), 4)  # bursts of 5, 1.5, 5 and 1
+    assert times["a"].fastest() == Timing(1.0, 1.0, (1.375, 5.0), 4)
     assert slept == [0.5] * 8
 
 
