@@ -27,7 +27,7 @@ void passes_note(ir_graph *graph, const ir_node_info *node, const char *note)
 }
 
 /* The logits of a gate as a strip, when columns [0, experts) of `run` are all that a softmax has along its axis. */
-static bool through_softmax(const ir_graph *graph, passes_strip *run)
+static bool through_softmax(const ir_graph *graph, passes_strip *run, ir_node *softmax)
 {
     const ir_node_info *node = ir_producer_op(graph, run->value, IR_OP_softmax);
     if (node == NULL) {
@@ -37,6 +37,7 @@ static bool through_softmax(const ir_graph *graph, passes_strip *run)
     bool whole = axis != run->row && run->at[axis] == 0 && (run->length == 1 || axis == run->column) &&
                  ir_dim_is(ir_type_of(graph, run->value)->dim[axis], run->length);
     if (whole) {
+        *softmax = ir_info(graph, run->value)->node;
         run->value = node->inputs[0];
         run->column = run->length == 1 ? -1 : axis;
         passes_trace_strip(graph, run);
@@ -44,33 +45,41 @@ static bool through_softmax(const ir_graph *graph, passes_strip *run)
     return whole;
 }
 
+/* A gate: its logits, where the weight of each term is in them, and the node that makes shares of them. */
 static bool find_gate(const ir_graph *graph, const passes_mixture *mixture, int64_t task, passes_strip *logits,
-                      int64_t *order)
+                      int64_t *order, ir_node *softmax)
 {
-    return passes_find_run(graph, mixture->weights + task * mixture->experts, (size_t)mixture->experts, logits,
-                           order) &&
-           through_softmax(graph, logits);
-}
-
-/* Gates as strips of logits, and where the weight of each term is in its gate. False: not all are a softmax. */
-static bool find_gates(const ir_graph *graph, const passes_mixture *mixture, passes_strip *logits, int64_t *order)
-{
-    bool all = mixture->weights != NULL;
-    for (int64_t task = 0; task < mixture->tasks && all; task++) {
-        all = find_gate(graph, mixture, task, &logits[task], order + task * mixture->experts);
-    }
-    return all;
+    const passes_strip *own = mixture->weights + task * mixture->experts;
+    return passes_find_run(graph, own, (size_t)mixture->experts, logits, order) &&
+           through_softmax(graph, logits, softmax);
 }
 
 bool passes_mixture_is_softmax(const ir_graph *graph, const passes_mixture *mixture)
 {
     int64_t order[PASSES_MIXTURE_TERMS];
     passes_strip logits;
+    ir_node softmax;
     bool all = mixture->weights != NULL;
     for (int64_t task = 0; task < mixture->tasks && all; task++) {
-        all = find_gate(graph, mixture, task, &logits, order);
+        all = find_gate(graph, mixture, task, &logits, order, &softmax);
     }
     return all;
+}
+
+/* The logits of all gates side by side. */
+static mtl_status join_logits(passes_rewriter *r, ir_node before, const passes_mixture *mixture, int64_t *order,
+                              ir_node *softmaxes, ir_value *weights)
+{
+    size_t tasks = (size_t)mixture->tasks;
+    passes_strip *logits = BASE_NEW_ARRAY(&r->scratch, passes_strip, tasks);
+    BASE_TRY_MEMORY(logits, r->diag);
+    for (size_t task = 0; task < tasks; task++) {
+        if (!find_gate(r->graph, mixture, (int64_t)task, &logits[task], order + task * (size_t)mixture->experts,
+                       &softmaxes[task])) {
+            return base_fail(r->diag, MTL_INTERNAL, "a gate that is none");
+        }
+    }
+    return passes_join_strips(r, before, logits, tasks, mixture->tasks, mixture->experts, weights);
 }
 
 static void explain_refusal(ir_graph *graph, ir_value weights)
@@ -125,20 +134,18 @@ static mtl_status constant_weights(passes_rewriter *r, const passes_mixture *mix
 mtl_status passes_insert_mix(passes_rewriter *r, ir_node before, const passes_mixture *mixture, ir_value *result)
 {
     size_t terms = (size_t)(mixture->tasks * mixture->experts), experts = (size_t)mixture->experts;
-    int64_t *order = BASE_NEW_ARRAY(&r->scratch, int64_t, terms),
-            *numbers = BASE_NEW_ARRAY(&r->scratch, int64_t, terms);
-    int64_t *index = BASE_NEW_ARRAY(&r->scratch, int64_t, terms);
-    passes_strip *logits = BASE_NEW_ARRAY(&r->scratch, passes_strip, (size_t)mixture->tasks);
+    bool softmax = passes_mixture_is_softmax(r->graph, mixture);
+    int64_t *order = BASE_NEW_ARRAY(&r->scratch, int64_t, terms);
+    int64_t *numbers = BASE_NEW_ARRAY(&r->scratch, int64_t, terms),
+            *index = BASE_NEW_ARRAY(&r->scratch, int64_t, terms);
+    ir_node *softmaxes = BASE_NEW_ARRAY(&r->scratch, ir_node, (size_t)mixture->tasks);
     BASE_TRY_MEMORY(order, r->diag);
     BASE_TRY_MEMORY(numbers, r->diag);
     BASE_TRY_MEMORY(index, r->diag);
-    BASE_TRY_MEMORY(logits, r->diag);
-    const char *function = "";
+    BASE_TRY_MEMORY(softmaxes, r->diag);
     ir_value operands[2];
-    if (find_gates(r->graph, mixture, logits, order)) {
-        function = "softmax";
-        BASE_TRY(passes_join_strips(r, before, logits, (size_t)mixture->tasks, mixture->tasks, mixture->experts,
-                                    &operands[0]));
+    if (softmax) {
+        BASE_TRY(join_logits(r, before, mixture, order, softmaxes, &operands[0]));
     } else if (mixture->weights != NULL) {
         BASE_TRY(join_weights(r, before, mixture, order, &operands[0]));
     } else {
@@ -149,6 +156,10 @@ mtl_status passes_insert_mix(passes_rewriter *r, ir_node before, const passes_mi
     for (size_t i = 0; i < terms; i++) {
         index[i / experts * experts + (size_t)order[i]] = numbers[i];
     }
-    ir_attr attrs[2] = {IR_STRING(function, function), IR_INTS(index, index, terms)};
-    return passes_insert(r, before, IR_OP_mix, NULL, operands, 2, attrs, 2, NULL, result);
+    ir_attr attrs[2] = {IR_STRING(function, softmax ? "softmax" : ""), IR_INTS(index, index, terms)};
+    BASE_TRY(passes_insert(r, before, IR_OP_mix, NULL, operands, 2, attrs, 2, NULL, result));
+    for (int64_t task = 0; softmax && task < mixture->tasks; task++) {
+        BASE_TRY(passes_take_sources(r, ir_info(r->graph, *result)->node, softmaxes[task]));
+    }
+    return MTL_OK;
 }

@@ -280,6 +280,16 @@ static bool find_part(const ir_graph *graph, const passes_strip *strip, part *p)
     return true;
 }
 
+bool passes_strips_are_rows(const ir_graph *graph, const passes_strip *strips, size_t count)
+{
+    bool rows = true;
+    for (size_t i = 0; i < count && rows; i++) {
+        part p;
+        rows = find_part(graph, &strips[i], &p) && p.column < 0;
+    }
+    return rows;
+}
+
 static bool same_plane(const part *a, const part *b)
 {
     return a->value == b->value && a->row == b->row && a->column == b->column;

@@ -20,6 +20,9 @@ bool passes_strip_is_fixed(const ir_graph *graph, const passes_strip *strip);
 /* The same numbers as far up as moves go: reshape, transpose, concat, slice, gather by constants, expand. */
 void passes_trace_strip(const ir_graph *graph, passes_strip *strip);
 
+/* Whether the rows of all these strips lie in one piece each, so that stacking them turns nothing. */
+bool passes_strips_are_rows(const ir_graph *graph, const passes_strip *strips, size_t count);
+
 /* `count` strips of equal length, none NULL, as one value (B, m, length). Strips that are there more than once are taken
  * once, and what is one value already is not copied. numbers[i] is where strip i is. */
 mtl_status passes_stack_strips(passes_rewriter *r, ir_node before, const passes_strip *strips, size_t count,
