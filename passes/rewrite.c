@@ -257,3 +257,68 @@ mtl_status passes_each(ir_graph *graph, base_diag *diag, mtl_status (*look)(pass
     }
     return passes_end(&r);
 }
+
+/* Puts a node that is ready at the end of the new order. */
+static void append(ir_graph *graph, ir_node node, ir_node *last)
+{
+    graph->nodes[node].previous = *last;
+    graph->nodes[node].next = 0;
+    *(*last == 0 ? &graph->first_node : &graph->nodes[*last].next) = node;
+    *last = node;
+}
+
+/* The first node that `node` needs and that is not placed yet; 0: none. */
+static ir_node find_needed(const ir_graph *graph, ir_node node, const bool *placed)
+{
+    const ir_node_info *info = &graph->nodes[node];
+    for (uint32_t i = 0; i < info->input_count; i++) {
+        ir_node maker = info->inputs[i] != 0 ? graph->values[info->inputs[i]].node : 0;
+        if (maker != 0 && !placed[maker]) {
+            return maker;
+        }
+    }
+    return 0;
+}
+
+static mtl_status sort_nodes(ir_graph *graph, base_diag *diag, base_arena *scratch)
+{
+    ir_node *order = BASE_NEW_ARRAY(scratch, ir_node, graph->node_count);
+    ir_node *stack = BASE_NEW_ARRAY(scratch, ir_node, graph->node_count);
+    bool *placed = BASE_NEW_ARRAY(scratch, bool, graph->node_count);
+    BASE_TRY_MEMORY(order, diag);
+    BASE_TRY_MEMORY(stack, diag);
+    BASE_TRY_MEMORY(placed, diag);
+    size_t count = 0, depth = 0;
+    for (ir_node node = graph->first_node; node != 0; node = graph->nodes[node].next) {
+        order[count++] = node;
+    }
+    ir_node last = 0;
+    for (size_t i = 0; i < count; i++) {
+        stack[depth++] = order[i];
+        while (depth > 0) {
+            ir_node node = stack[depth - 1], needed = placed[node] ? 0 : find_needed(graph, node, placed);
+            if (needed != 0 && depth == count) {
+                return base_fail(diag, MTL_INTERNAL, "a pass has left the nodes in a circle");
+            }
+            if (needed != 0) {
+                stack[depth++] = needed;
+                continue;
+            }
+            if (!placed[node]) {
+                placed[node] = true;
+                append(graph, node, &last);
+            }
+            depth--;
+        }
+    }
+    graph->last_node = last;
+    return MTL_OK;
+}
+
+mtl_status passes_sort(ir_graph *graph, base_diag *diag)
+{
+    base_arena scratch = {0};
+    mtl_status status = sort_nodes(graph, diag, &scratch);
+    base_arena_free(&scratch);
+    return status;
+}

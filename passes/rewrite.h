@@ -65,6 +65,10 @@ mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tenso
 mtl_status passes_become(passes_rewriter *r, ir_node node, ir_op op, const ir_value *inputs, uint32_t input_count,
                          const ir_attr *attrs, size_t attr_count, const char *fate);
 
+/* Brings the nodes into topological order again, outside begin and end: nodes keep their places where they can, and
+ * what a node needs comes before it. */
+mtl_status passes_sort(ir_graph *graph, base_diag *diag);
+
 static inline bool passes_single_use(const passes_rewriter *r, ir_value value)
 {
     return r->uses[value] == 1;

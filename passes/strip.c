@@ -295,6 +295,17 @@ static bool same_plane(const part *a, const part *b)
     return a->value == b->value && a->row == b->row && a->column == b->column;
 }
 
+bool passes_strips_are_joined(const ir_graph *graph, const passes_strip *strips, size_t count)
+{
+    part first, next;
+    bool joined = find_part(graph, &strips[0], &first) && first.column < 0;
+    for (size_t i = 1; i < count && joined; i++) {
+        joined = find_part(graph, &strips[i], &next) && same_plane(&first, &next) && next.start == first.end;
+        first.end = next.end;
+    }
+    return joined;
+}
+
 /* *value becomes what `op` makes of it. */
 static mtl_status insert_move(passes_rewriter *r, ir_node before, ir_op op, const ir_attr *attrs, size_t attr_count,
                               const ir_type *type, ir_value *value)

@@ -32,6 +32,9 @@ mtl_status passes_stack_strips(passes_rewriter *r, ir_node before, const passes_
 mtl_status passes_join_strips(passes_rewriter *r, ir_node before, const passes_strip *strips, size_t count,
                               int64_t outer, int64_t inner, ir_value *joined);
 
+/* Whether that would copy nothing: they follow each other in one value. */
+bool passes_strips_are_joined(const ir_graph *graph, const passes_strip *strips, size_t count);
+
 /* Whether strips of one column each are `count` columns of one value along one axis, each once, without gaps: these
  * become *run, and strip i is its column order[i]. */
 bool passes_find_run(const ir_graph *graph, const passes_strip *strips, size_t count, passes_strip *run,
