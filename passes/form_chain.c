@@ -176,12 +176,9 @@ static void make_strips(const ir_graph *graph, const ir_value *values, size_t co
 static mtl_status insert_stack(passes_rewriter *r, ir_node before, const passes_strip *strips, size_t count,
                                ir_value *stack)
 {
-    ir_value joined;
-    BASE_TRY(passes_join_strips(r, before, strips, count, (int64_t)count, strips[0].length, &joined));
-    ir_type type = *ir_type_of(r->graph, joined);
-    type.rank = strips[0].length > 1 ? 3 : 2;
-    *stack = joined;
-    return type.rank == 3 ? MTL_OK : passes_insert(r, before, IR_OP_reshape, NULL, &joined, 1, NULL, 0, &type, stack);
+    int64_t terms = (int64_t)count, width = strips[0].length;
+    return width > 1 ? passes_join_strips(r, before, strips, count, terms, width, stack)
+                     : passes_join_strips(r, before, strips, count, 0, terms, stack);
 }
 
 /* The partial results: elements 1 and further of the scan, in place of the links. */

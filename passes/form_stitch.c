@@ -138,11 +138,8 @@ static mtl_status form_layer(passes_rewriter *r, ir_node n, const passes_strip *
     const double *numbers = base_arena_copy(r->graph->arena, factors, count * sizeof *factors);
     BASE_TRY_MEMORY(numbers, r->diag);
     ir_tensor tensor = {.dtype = type.dtype, .rank = 2, .shape = {(int64_t)count, 1}, .count = count, .f = numbers};
-    ir_value inputs[2], layer, flat;
-    BASE_TRY(passes_join_strips(r, n, columns, count, 1, (int64_t)count, &inputs[0]));
-    ir_type two = {.dtype = type.dtype, .rank = 2, .dim = {type.dim[0], ir_dim_const((int64_t)count)}};
-    BASE_TRY(passes_insert(r, n, IR_OP_reshape, NULL, inputs, 1, NULL, 0, &two, &flat));
-    inputs[0] = flat;
+    ir_value inputs[2], layer;
+    BASE_TRY(passes_join_strips(r, n, columns, count, 0, (int64_t)count, &inputs[0]));
     BASE_TRY(passes_add_const(r, "weights", &tensor, &inputs[1]));
     ir_attr act = IR_STRING(act, "");
     BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, inputs, 2, &act, 1, NULL, &layer));

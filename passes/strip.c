@@ -218,11 +218,18 @@ static bool go_up(const ir_graph *graph, passes_strip *strip)
     return true;
 }
 
-void passes_trace_strip(const ir_graph *graph, passes_strip *strip)
+int passes_trace_strip(const ir_graph *graph, passes_strip *strip)
 {
     enum { DEEP = 64 }; /* no exporter comes near it; a made-up chain of moves must not cost more for every strip */
-    for (int depth = 0; depth < DEEP && go_up(graph, strip); depth++) {
+    int moves = 0;
+    for (int depth = 0; depth < DEEP; depth++) {
+        bool is_reshape = ir_producer_op(graph, strip->value, IR_OP_reshape) != NULL;
+        if (!go_up(graph, strip)) {
+            break;
+        }
+        moves += is_reshape ? 0 : 1;
     }
+    return moves;
 }
 
 /* --- planes -------------------------------------------------------------------------------------------------- */
@@ -442,12 +449,15 @@ mtl_status passes_join_strips(passes_rewriter *r, ir_node before, const passes_s
         for (; i < count && same_plane(&parts[i], &run) && parts[i].start == run.end; i++) {
             run.end = parts[i].end;
         }
-        if (run.end - run.start == outer * inner) {
+        if (run.end - run.start == (outer > 0 ? outer : 1) * inner) {
             return insert_part(r, before, &run, outer, inner, joined);
         }
         BASE_TRY(insert_part(r, before, &run, 0, run.end - run.start, &values[value_count++]));
     }
     BASE_TRY(insert_concat(r, before, values, value_count, joined));
+    if (outer == 0) {
+        return MTL_OK;
+    }
     const ir_type *flat = ir_type_of(r->graph, *joined);
     ir_type type = {.dtype = flat->dtype, .rank = 3, .dim = {flat->dim[0], ir_dim_const(outer), ir_dim_const(inner)}};
     return insert_reshape(r, before, &type, joined);

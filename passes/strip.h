@@ -17,8 +17,9 @@ typedef struct passes_strip {
 /* Whether all axes but the row have fixed extents, none of them 0: what is called with other strips gives errors. */
 bool passes_strip_is_fixed(const ir_graph *graph, const passes_strip *strip);
 
-/* The same numbers as far up as moves go: reshape, transpose, concat, slice, gather by constants, expand. */
-void passes_trace_strip(const ir_graph *graph, passes_strip *strip);
+/* The same numbers as far up as moves go: reshape, transpose, concat, slice, gather by constants, expand. Returns how many
+ * moves other than reshapes there were. */
+int passes_trace_strip(const ir_graph *graph, passes_strip *strip);
 
 /* Whether the rows of all these strips lie in one piece each, so that stacking them turns nothing. */
 bool passes_strips_are_rows(const ir_graph *graph, const passes_strip *strips, size_t count);
@@ -28,7 +29,8 @@ bool passes_strips_are_rows(const ir_graph *graph, const passes_strip *strips, s
 mtl_status passes_stack_strips(passes_rewriter *r, ir_node before, const passes_strip *strips, size_t count,
                                ir_value *stack, int64_t *numbers);
 
-/* Strips side by side, in their order, as one value (B, outer, inner): the lengths add up to outer x inner. */
+/* Strips side by side, in their order, as one value (B, outer, inner): the lengths add up to outer x inner. Or, with outer
+ * 0, as (B, inner). */
 mtl_status passes_join_strips(passes_rewriter *r, ir_node before, const passes_strip *strips, size_t count,
                               int64_t outer, int64_t inner, ir_value *joined);
 
