@@ -36,40 +36,46 @@ ONE_FORM = {
         ),
         "mmoe-einsum-einsum",
     ],
-    "mmoe, experts in modules, stacked": [
+    "mmoe, experts in modules": [
         *(
             f"mmoe-list-{mixture}"
-            for mixture in ("stack_sum", "cat_sum", "stack_mul_first", "bmm", "matmul", "einsum")
+            for mixture in (
+                "stack_sum",
+                "cat_sum",
+                "stack_mul_first",
+                "bmm",
+                "matmul",
+                "einsum",
+                "einsum_last",
+                "last_sum",
+                "last_matmul",
+                "split_chain",
+                "chunk_chain",
+                "index_chain",
+                "unbind_chain",
+                "loop",
+            )
         ),
         "mmoe-list-stack_sum-list",
     ],
-    "mmoe, experts stacked on the last axis": [
-        f"mmoe-list-{mixture}" for mixture in ("einsum_last", "last_sum", "last_matmul")
-    ],
-    "mmoe, one addition an expert": [
+    "mmoe, experts in modules, one product for all gates": [
         f"mmoe-list-{mixture}"
-        for mixture in ("split_chain", "chunk_chain", "index_chain", "unbind_chain")
+        for mixture in ("einsum_all", "einsum_all_first", "matmul_all", "sum_all")
     ],
     "ple, experts in 3-D parameters": ["ple-einsum-einsum", "ple-bmm-bmm"],
-    "ple, experts in modules, stacked": [
-        f"ple-list-{mixture}" for mixture in ("stack_sum", "matmul", "einsum")
+    "ple, experts in modules": [
+        f"ple-list-{mixture}"
+        for mixture in ("stack_sum", "matmul", "einsum", "last_sum", "split_chain")
     ],
     **{
         f"size {size}": [f"size-{size}", f"size-{size}-matmul"]
         for size in ("2x1", "3x8", "7x3", "8x4", "16x2", "16x8")
     },
 }
-# These, and the groups above among each other, wait for the fusion of experts and gates.
+# These, and the groups above among each other, wait for layers and gates that are put side by side.
 APART = {
-    "mmoe-list-loop",
-    *(
-        f"mmoe-list-{mixture}"
-        for mixture in ("einsum_all", "einsum_all_first", "matmul_all", "sum_all")
-    ),
     "mmoe-list-einsum_all-wide_gate",
     "mmoe-bmm-matmul_all",
-    "ple-list-last_sum",
-    "ple-list-split_chain",
 }
 
 Arrays = Mapping[str, np.ndarray]
