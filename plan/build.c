@@ -102,6 +102,7 @@ mtl_status plan_builder_new(base_arena *arena, base_diag *diag, plan_builder **b
     BASE_TRY_MEMORY(made, diag);
     made->arena = arena;
     made->diag = diag;
+    made->reader_minor = PLAN_VERSION_MINOR_LEAST;
     uint32_t empty;
     BASE_TRY(plan_add_string(made, "", &empty));
     *builder = made;

@@ -22,8 +22,12 @@ mtl_status plan_check_flow(const plan_view *view, base_diag *diag, base_arena *s
 mtl_status plan_fail_step(const plan_view *view, const plan_step *step, base_diag *diag, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Bytes of a tensor for one row and one user, dense; constants in their layout. Of checked tensors. */
+/* Bytes of a tensor for one row and one user, dense; constants in their layout; of a window, what it windows. Of
+ * checked tensors. */
 uint64_t plan_tensor_bytes(const plan_view *view, const plan_tensor *tensor);
+
+/* Elements of a tensor; of a window, of what it windows. */
+mtl_dim plan_group_elements(const plan_view *view, const plan_tensor *tensor);
 
 static inline bool plan_is_tiled(const plan_view *view)
 {

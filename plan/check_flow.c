@@ -1,9 +1,13 @@
 /* plan_check, fourth part: what flows between the steps.
  *
- * Each workspace is followed as a set of live values: disjoint intervals of bytes, each written by one step and not
- * overwritten since. A write kills the values that it overlaps and adds one; a read must name one exactly. Values are
- * kept by offset, over the sorted offsets of all tensors, in a bitmap with summaries, so that a whole plan takes
- * O(n log n) whatever it holds.
+ * Each workspace is followed as a set of live groups: disjoint places of bytes, each with a dtype and a number of
+ * elements, as its first write gave them. A group is what a dense tensor writes whole, and what windows write by
+ * columns. A write ends the groups that it overlaps, but for one at its own place that is alike; a read must name a
+ * live group exactly, and columns that have been written since it began. Written columns are disjoint runs that do not
+ * touch, kept like groups by where they start (a row's bytes in the group count as its columns).
+ *
+ * Groups and runs are kept over the sorted places where any tensor starts, in a bitmap with summaries, so that a whole
+ * plan takes O(n log n) whatever it holds. Outputs are groups that never end.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,20 +17,54 @@
 
 enum { MAX_LEVELS = 5 }; /* 64^5 is beyond the limit on tensors */
 
+/* Some of the places, which are sorted. */
 typedef struct live_set {
-    uint64_t *offsets;           /* ascending, different */
-    uint32_t *writer;            /* by position in offsets: the tensor that was written there */
-    uint64_t *level[MAX_LEVELS]; /* level[0]: a bit for each live position; above: a bit for each word that is not 0 */
+    uint64_t *places;            /* ascending, different */
+    uint64_t *level[MAX_LEVELS]; /* level[0]: a bit for each live place; above: a bit for each word that is not 0 */
     size_t count;
     int levels;
 } live_set;
 
+/* A workspace, or all outputs. */
+typedef struct space {
+    live_set groups, runs;
+    uint32_t *writer; /* by place of groups: the tensor that began the group */
+    uint64_t *end;    /* by place of runs */
+} space;
+
 typedef struct flow_state {
     const plan_view *view;
     base_diag *diag;
-    live_set request, row;
-    unsigned char *written; /* by output */
+    space request, row, output;
 } flow_state;
+
+/* Where a tensor lies in its space: its group, and its columns. Bytes of a row; of outputs, elements. */
+typedef struct extent {
+    uint64_t group, group_end, from, to;
+} extent;
+
+static extent extent_of(const plan_view *view, const plan_tensor *tensor)
+{
+    const uint64_t most = (uint64_t)1 << 47;
+    uint64_t size = mtl_dtype_size(tensor->dtype), bytes = plan_tensor_bytes(view, tensor);
+    extent at = {.group = tensor->offset};
+    if (tensor->storage == PLAN_STORAGE_OUTPUT) {
+        at.group = (uint64_t)tensor->index << 48; /* there are at most 2^16 */
+        bytes = bytes / size > most ? most : bytes / size;
+        bytes = bytes == 0 ? 1 : bytes; /* an empty one is written, too */
+        size = 1;
+    }
+    at.group_end = at.group + bytes;
+    at.from = at.group;
+    at.to = at.group_end;
+    if (plan_is_window(tensor)) {
+        const mtl_dim *dims = plan_dims(view, tensor);
+        uint64_t width = (uint64_t)plan_dim_once(plan_count(dims, 0, tensor->rank));
+        at.from = at.group + tensor->start * size;
+        at.to = at.from + width * size;
+    }
+    return at;
+}
 
 static int by_number(const void *a, const void *b)
 {
@@ -34,28 +72,17 @@ static int by_number(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static mtl_status make_set(const flow_state *flow, plan_storage storage, base_arena *scratch, live_set *set)
+/* `places`: `count` of them in any order, sorted here. */
+static mtl_status make_set(const flow_state *flow, uint64_t *places, size_t count, base_arena *scratch, live_set *set)
 {
-    const plan_view *view = flow->view;
-    size_t count = 0, different = 0;
-    for (size_t i = 0; i < view->tensor_count; i++) {
-        count += view->tensors[i].storage == storage;
-    }
-    set->offsets = BASE_NEW_ARRAY(scratch, uint64_t, count);
-    set->writer = BASE_NEW_ARRAY(scratch, uint32_t, count);
-    BASE_TRY_MEMORY(set->offsets, flow->diag);
-    BASE_TRY_MEMORY(set->writer, flow->diag);
-    for (size_t i = 0, at = 0; i < view->tensor_count; i++) {
-        if (view->tensors[i].storage == storage) {
-            set->offsets[at++] = view->tensors[i].offset;
-        }
-    }
-    qsort(set->offsets, count, sizeof *set->offsets, by_number);
+    size_t different = 0;
+    qsort(places, count, sizeof *places, by_number);
     for (size_t i = 0; i < count; i++) {
-        if (i == 0 || set->offsets[i] != set->offsets[i - 1]) {
-            set->offsets[different++] = set->offsets[i];
+        if (i == 0 || places[i] != places[i - 1]) {
+            places[different++] = places[i];
         }
     }
+    set->places = places;
     set->count = different;
     size_t words = different;
     do {
@@ -67,12 +94,38 @@ static mtl_status make_set(const flow_state *flow, plan_storage storage, base_ar
     return MTL_OK;
 }
 
-static size_t find(const live_set *set, uint64_t offset)
+static mtl_status make_space(const flow_state *flow, plan_storage storage, base_arena *scratch, space *in)
+{
+    const plan_view *view = flow->view;
+    size_t count = 0;
+    for (size_t i = 0; i < view->tensor_count; i++) {
+        count += view->tensors[i].storage == storage;
+    }
+    uint64_t *groups = BASE_NEW_ARRAY(scratch, uint64_t, count), *runs = BASE_NEW_ARRAY(scratch, uint64_t, count);
+    in->writer = BASE_NEW_ARRAY(scratch, uint32_t, count);
+    in->end = BASE_NEW_ARRAY(scratch, uint64_t, count);
+    BASE_TRY_MEMORY(groups, flow->diag);
+    BASE_TRY_MEMORY(runs, flow->diag);
+    BASE_TRY_MEMORY(in->writer, flow->diag);
+    BASE_TRY_MEMORY(in->end, flow->diag);
+    for (size_t i = 0, at = 0; i < view->tensor_count; i++) {
+        if (view->tensors[i].storage == storage) {
+            extent place = extent_of(view, &view->tensors[i]);
+            groups[at] = place.group;
+            runs[at++] = place.from;
+        }
+    }
+    BASE_TRY(make_set(flow, groups, count, scratch, &in->groups));
+    return make_set(flow, runs, count, scratch, &in->runs);
+}
+
+/* The last place that is not behind `place`. */
+static size_t find(const live_set *set, uint64_t place)
 {
     size_t low = 0, high = set->count;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        if (set->offsets[middle] <= offset) {
+        if (set->places[middle] <= place) {
             low = middle;
         } else {
             high = middle;
@@ -122,38 +175,78 @@ static size_t neighbour(const live_set *set, size_t at, bool forward)
     return SIZE_MAX;
 }
 
-static uint64_t live_end(const flow_state *flow, const live_set *set, size_t at)
+static bool same_group(const plan_view *view, const plan_tensor *a, const plan_tensor *b)
 {
-    return set->offsets[at] + plan_tensor_bytes(flow->view, &flow->view->tensors[set->writer[at]]);
+    return a->dtype == b->dtype && plan_dim_equal(plan_group_elements(view, a), plan_group_elements(view, b));
 }
 
-static void write_value(const flow_state *flow, live_set *set, const plan_tensor *tensor)
+/* Adds columns to the runs; those of the group that they overlap or touch become one with them. */
+static void add_run(space *in, const extent *columns)
 {
-    uint64_t end = tensor->offset + plan_tensor_bytes(flow->view, tensor);
-    if (end == tensor->offset) {
+    live_set *runs = &in->runs;
+    uint64_t to = columns->to;
+    size_t at = find(runs, columns->from);
+    size_t before = is_live(runs, at) ? at : neighbour(runs, at, false);
+    if (before != SIZE_MAX && runs->places[before] >= columns->group && in->end[before] >= columns->from) {
+        at = before;
+        to = in->end[before] > to ? in->end[before] : to;
+    }
+    for (size_t next = neighbour(runs, at, true);
+         next != SIZE_MAX && runs->places[next] <= to && runs->places[next] < columns->group_end;
+         next = neighbour(runs, at, true)) {
+        to = in->end[next] > to ? in->end[next] : to;
+        take(runs, next);
+    }
+    in->end[at] = to;
+    add(runs, at);
+}
+
+static void end_group(const flow_state *flow, space *in, size_t group)
+{
+    extent of = extent_of(flow->view, &flow->view->tensors[in->writer[group]]);
+    take(&in->groups, group);
+    size_t at = find(&in->runs, of.group);
+    while (at != SIZE_MAX && in->runs.places[at] < of.group_end) {
+        if (in->runs.places[at] >= of.group && is_live(&in->runs, at)) {
+            take(&in->runs, at);
+        }
+        at = neighbour(&in->runs, at, true);
+    }
+}
+
+static void write_value(const flow_state *flow, space *in, const plan_tensor *tensor)
+{
+    extent to = extent_of(flow->view, tensor);
+    if (to.group == to.group_end || to.from == to.to) {
         return;
     }
-    size_t at = find(set, tensor->offset);
-    size_t before = neighbour(set, at, false);
-    if (before != SIZE_MAX && live_end(flow, set, before) > tensor->offset) {
-        take(set, before);
+    size_t at = find(&in->groups, to.group);
+    if (!is_live(&in->groups, at) || !same_group(flow->view, tensor, &flow->view->tensors[in->writer[at]])) {
+        size_t before = neighbour(&in->groups, at, false);
+        if (before != SIZE_MAX && extent_of(flow->view, &flow->view->tensors[in->writer[before]]).group_end > to.group) {
+            end_group(flow, in, before);
+        }
+        if (is_live(&in->groups, at)) {
+            end_group(flow, in, at);
+        }
+        for (size_t next = neighbour(&in->groups, at, true);
+             next != SIZE_MAX && in->groups.places[next] < to.group_end; next = neighbour(&in->groups, at, true)) {
+            end_group(flow, in, next);
+        }
+        in->writer[at] = (uint32_t)(tensor - flow->view->tensors);
+        add(&in->groups, at);
     }
-    for (size_t next = neighbour(set, at, true); next != SIZE_MAX && set->offsets[next] < end;
-         next = neighbour(set, at, true)) {
-        take(set, next);
-    }
-    set->writer[at] = (uint32_t)(tensor - flow->view->tensors);
-    add(set, at);
+    add_run(in, &to);
 }
 
-static mtl_dim elements(const plan_view *view, const plan_tensor *tensor)
+static bool is_written(const space *in, const extent *columns)
 {
-    return plan_count(plan_dims(view, tensor), 0, tensor->rank);
-}
-
-static bool same_value(const plan_view *view, const plan_tensor *a, const plan_tensor *b)
-{
-    return a->dtype == b->dtype && plan_dim_equal(elements(view, a), elements(view, b));
+    size_t at = find(&in->runs, columns->from);
+    if (in->runs.count == 0) {
+        return false;
+    }
+    at = is_live(&in->runs, at) ? at : neighbour(&in->runs, at, false);
+    return at != SIZE_MAX && in->end[at] >= columns->to;
 }
 
 static const char *name_of(const plan_view *view, const plan_tensor *tensor)
@@ -161,22 +254,23 @@ static const char *name_of(const plan_view *view, const plan_tensor *tensor)
     return plan_string(view, tensor->name);
 }
 
-static mtl_status read_value(const flow_state *flow, const plan_step *step, const live_set *set, unsigned i,
+static mtl_status read_value(const flow_state *flow, const plan_step *step, const space *in, unsigned i,
                              const plan_tensor *tensor)
 {
     const plan_view *view = flow->view;
-    if (plan_tensor_bytes(view, tensor) == 0) {
+    extent from = extent_of(view, tensor);
+    if (from.group == from.group_end || from.from == from.to) {
         return MTL_OK;
     }
-    size_t at = find(set, tensor->offset);
-    if (!is_live(set, at)) {
+    size_t at = find(&in->groups, from.group);
+    const plan_tensor *writer = is_live(&in->groups, at) ? &view->tensors[in->writer[at]] : NULL;
+    if (writer == NULL || (same_group(view, tensor, writer) && !is_written(in, &from))) {
         return plan_fail_step(view, step, flow->diag,
                               "input %u ('%.100s', offset %" PRIu64
                               ") is read before it is written, or was overwritten",
                               i, name_of(view, tensor), tensor->offset);
     }
-    const plan_tensor *writer = &view->tensors[set->writer[at]];
-    if (!same_value(view, tensor, writer)) {
+    if (!same_group(view, tensor, writer)) {
         char read[PLAN_SHAPE_TEXT], written[PLAN_SHAPE_TEXT];
         return plan_fail_step(view, step, flow->diag, "input %u ('%.60s') is %s %s, but %s %s was written there", i,
                               name_of(view, tensor), mtl_dtype_name(tensor->dtype),
@@ -223,7 +317,8 @@ static mtl_status check_input(const flow_state *flow, const plan_step *step, boo
     case PLAN_STORAGE_ROW: return read_value(flow, step, &flow->row, i, tensor);
     case PLAN_STORAGE_OUTPUT: break;
     }
-    if (!flow->written[tensor->index] || is_scattered(view, tensor)) {
+    extent columns = extent_of(view, tensor);
+    if (!is_written(&flow->output, &columns) || is_scattered(view, tensor)) {
         return plan_fail_step(
             view, step, flow->diag, "input %u ('%.100s') is an output that %s", i, name_of(view, tensor),
             is_scattered(view, tensor) ? "holds the candidates on a later axis" : "has not been written");
@@ -232,27 +327,33 @@ static mtl_status check_input(const flow_state *flow, const plan_step *step, boo
 }
 
 /* Elementwise steps may write where they read, element by element; so may a scan, which reads an element once. */
-static bool may_replace(const plan_view *view, const plan_step *step, const plan_tensor *in, const plan_tensor *out)
+static bool may_replace(const plan_step *step, const extent *in, const extent *out)
 {
     bool may = step->op == PLAN_OP_unary || step->op == PLAN_OP_binary || step->op == PLAN_OP_scan;
-    return may && in->offset == out->offset && same_value(view, in, out);
+    return may && in->from == out->from && in->to == out->to;
 }
 
+/* In one group other columns are other bytes; in different ones any overlap is one. */
 static mtl_status check_overlap(const flow_state *flow, const plan_step *step, unsigned i, const plan_tensor *in,
                                 const plan_tensor *out)
 {
     const plan_view *view = flow->view;
-    if (in->storage != out->storage || in->index != out->index || may_replace(view, step, in, out)) {
+    if (in->storage != out->storage || in->index != out->index) {
         return MTL_OK;
     }
-    uint64_t in_bytes = plan_tensor_bytes(view, in), out_bytes = plan_tensor_bytes(view, out);
-    if (in_bytes > 0 && out_bytes > 0 && in->offset < out->offset + out_bytes && out->offset < in->offset + in_bytes) {
-        return plan_fail_step(view, step, flow->diag,
-                              "the output (offset %" PRIu64 ", %" PRIu64 " bytes) overlaps input %u (offset %" PRIu64
-                              ", %" PRIu64 " bytes)",
-                              out->offset, out_bytes, i, in->offset, in_bytes);
+    extent from = extent_of(view, in), to = extent_of(view, out);
+    if (from.group == to.group && same_group(view, in, out)) {
+        if (may_replace(step, &from, &to) || from.from >= to.to || to.from >= from.to) {
+            return MTL_OK;
+        }
+    } else if (from.group >= to.group_end || to.group >= from.group_end || from.group == from.group_end ||
+               to.group == to.group_end) {
+        return MTL_OK;
     }
-    return MTL_OK;
+    return plan_fail_step(view, step, flow->diag,
+                          "the output (offset %" PRIu64 ", %" PRIu64 " bytes) overlaps input %u (offset %" PRIu64
+                          ", %" PRIu64 " bytes)",
+                          out->offset, plan_tensor_bytes(view, out), i, in->offset, plan_tensor_bytes(view, in));
 }
 
 static mtl_status check_output(flow_state *flow, const plan_step *step, bool row, const plan_tensor *out)
@@ -281,7 +382,7 @@ static mtl_status check_output(flow_state *flow, const plan_step *step, bool row
                               "output '%.100s' does not grow with rows: the request program writes it",
                               name_of(view, out));
     }
-    flow->written[out->index] = 1;
+    write_value(flow, &flow->output, out);
     return MTL_OK;
 }
 
@@ -301,16 +402,16 @@ static mtl_status check_step(flow_state *flow, const plan_step *step, bool row)
 mtl_status plan_check_flow(const plan_view *view, base_diag *diag, base_arena *scratch)
 {
     flow_state flow = {.view = view, .diag = diag};
-    BASE_TRY(make_set(&flow, PLAN_STORAGE_REQUEST, scratch, &flow.request));
-    BASE_TRY(make_set(&flow, PLAN_STORAGE_ROW, scratch, &flow.row));
-    flow.written = BASE_NEW_ARRAY(scratch, unsigned char, view->meta->output_count);
-    BASE_TRY_MEMORY(flow.written, diag);
+    BASE_TRY(make_space(&flow, PLAN_STORAGE_REQUEST, scratch, &flow.request));
+    BASE_TRY(make_space(&flow, PLAN_STORAGE_ROW, scratch, &flow.row));
+    BASE_TRY(make_space(&flow, PLAN_STORAGE_OUTPUT, scratch, &flow.output));
     for (size_t i = 0; i < view->step_count; i++) {
         BASE_TRY(check_step(&flow, &view->steps[i], i >= view->meta->request_step_count));
     }
     for (uint32_t i = 0; i < view->meta->output_count; i++) {
-        if (!flow.written[i]) {
-            const plan_tensor *output = &view->tensors[view->signature[view->meta->input_count + i]];
+        const plan_tensor *output = &view->tensors[view->signature[view->meta->input_count + i]];
+        extent whole = extent_of(view, output);
+        if (!is_written(&flow.output, &whole)) {
             return base_fail(diag, MTL_INVALID_DATA, "output %" PRIu32 " ('%.100s') is written by no step", i,
                              name_of(view, output));
         }

@@ -10,7 +10,7 @@
 _Static_assert(sizeof(plan_header) == 64 && offsetof(plan_header, checksum) == 32, "plan_header");
 _Static_assert(sizeof(plan_section) == 32 && offsetof(plan_section, checksum) == 24, "plan_section");
 _Static_assert(sizeof(plan_meta) == 64 && offsetof(plan_meta, source_hash) == 32, "plan_meta");
-_Static_assert(sizeof(plan_tensor) == 24 && offsetof(plan_tensor, offset) == 16, "plan_tensor");
+_Static_assert(sizeof(plan_tensor) == 32 && offsetof(plan_tensor, pitch) == 28, "plan_tensor");
 _Static_assert(sizeof(plan_step) == 24 && offsetof(plan_step, label) == 16, "plan_step");
 _Static_assert(sizeof(mtl_dim) == 24, "mtl_dim");
 
@@ -50,6 +50,11 @@ static mtl_status check_magic(const frame *file)
         header->reader_minor > header->version_minor) {
         return base_fail(file->diag, MTL_INVALID_DATA, "byte 8: format %u.%u for readers of %u.%u is none",
                          header->version_major, header->version_minor, header->reader_major, header->reader_minor);
+    }
+    if (header->reader_minor < PLAN_VERSION_MINOR_LEAST) {
+        return base_fail(file->diag, MTL_UNSUPPORTED,
+                         "plan format %u.%u is older than this reader reads (%d.%d): compile the model again",
+                         header->version_major, header->version_minor, PLAN_VERSION_MAJOR, PLAN_VERSION_MINOR_LEAST);
     }
     return MTL_OK;
 }

@@ -181,6 +181,34 @@ static mtl_status check_operands(const plan_step_check *check)
     return MTL_OK;
 }
 
+/* With a window among its operands, a step is the same for each candidate by itself, so that kernels may take rows one
+ * after the other: the candidates lead everywhere. */
+static mtl_status check_windows(const plan_step_check *check)
+{
+    const plan_view *view = check->view;
+    const plan_step *step = check->step;
+    bool any = false;
+    for (unsigned i = 0; i <= step->input_count; i++) {
+        const plan_tensor *tensor = plan_in(check, i);
+        if (tensor == NULL || !plan_is_window(tensor)) {
+            continue;
+        }
+        any = true;
+        if (!(i < step->input_count ? plan_takes_window(step->op, i) : plan_gives_window(step->op))) {
+            return plan_fail_here(check, "operand %u is a window, expected a dense tensor", i);
+        }
+    }
+    for (unsigned i = 0; any && i <= step->input_count; i++) {
+        const plan_tensor *tensor = plan_in(check, i);
+        if (tensor != NULL && !plan_candidates_lead(plan_dims(view, tensor), tensor->rank)) {
+            char text[PLAN_SHAPE_TEXT];
+            return plan_fail_here(check, "operand %u is %s, but beside a window the candidates lead: (1, .., 1, B, ..)",
+                                  i, plan_shape_text(plan_dims(view, tensor), tensor->rank, text, sizeof text));
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status plan_check_steps(const plan_view *view, base_diag *diag)
 {
     size_t operands = 0, attrs = 0;
@@ -197,6 +225,7 @@ mtl_status plan_check_steps(const plan_view *view, base_diag *diag)
                                   plan_op_since(op), view->header->reader_minor);
         }
         BASE_TRY(check_operands(&check));
+        BASE_TRY(check_windows(&check));
         if (ops[op].attrs >= 0 && check.step->attr_count != ops[op].attrs) {
             return plan_fail_here(&check, "%d attributes, expected %d", check.step->attr_count, ops[op].attrs);
         }

@@ -123,6 +123,34 @@ static mtl_status check_dims(const plan_view *view, const plan_tensor *tensor, b
     return MTL_OK;
 }
 
+/* A window by itself; what it windows is checked by its storage. */
+static mtl_status check_window(const plan_view *view, const plan_tensor *tensor, base_diag *diag)
+{
+    const mtl_dim *dims = plan_dims(view, tensor);
+    unsigned axis = plan_row_axis(dims, tensor->rank);
+    if (tensor->pitch == 0) {
+        return tensor->start == 0 ? MTL_OK
+                                  : fail_tensor(view, tensor, diag, "start %" PRIu32 " without a pitch", tensor->start);
+    }
+    bool placed = tensor->storage == PLAN_STORAGE_INPUT || tensor->storage == PLAN_STORAGE_OUTPUT ||
+                  tensor->storage == PLAN_STORAGE_ROW;
+    if (!placed || !plan_is_tiled(view)) {
+        return fail_tensor(view, tensor, diag, "windows are of inputs, outputs and the rows' workspace of tiles");
+    }
+    mtl_dim width = plan_count(dims, axis < tensor->rank ? axis + 1 : axis, tensor->rank);
+    if (axis == tensor->rank || !plan_candidates_lead(dims, tensor->rank) || !plan_dim_is_fixed(width)) {
+        char text[PLAN_SHAPE_TEXT];
+        return fail_tensor(view, tensor, diag, "a window has shape (1, .., 1, B, fixed extents), not %s",
+                           plan_shape_text(dims, tensor->rank, text, sizeof text));
+    }
+    if (!base_range_fits(tensor->start, (uint64_t)width.fixed, tensor->pitch)) {
+        return fail_tensor(view, tensor, diag,
+                           "%" PRId64 " columns from %" PRIu32 " on of rows of %" PRIu32 " elements", width.fixed,
+                           tensor->start, tensor->pitch);
+    }
+    return MTL_OK;
+}
+
 static mtl_status check_record(const plan_view *view, const plan_tensor *tensor, base_diag *diag)
 {
     if (!is_string(view, tensor->name)) {
@@ -150,7 +178,8 @@ static mtl_status check_record(const plan_view *view, const plan_tensor *tensor,
         return fail_tensor(view, tensor, diag, "index %" PRIu32 " and offset %" PRIu64 " do not fit its storage",
                            tensor->index, tensor->offset);
     }
-    return check_dims(view, tensor, diag);
+    BASE_TRY(check_dims(view, tensor, diag));
+    return check_window(view, tensor, diag);
 }
 
 /* A view of an input or output is the same memory: as many elements, candidates at the same place. */
@@ -166,10 +195,16 @@ static mtl_status check_boundary(const plan_view *view, const plan_tensor *tenso
     const mtl_dim *dims = plan_dims(view, tensor), *whole_dims = plan_dims(view, whole);
     unsigned axis = plan_row_axis(dims, tensor->rank), whole_axis = plan_row_axis(whole_dims, whole->rank);
     bool grows = axis < tensor->rank;
+    mtl_dim elements = plan_group_elements(view, tensor);
     if (tensor->dtype != whole->dtype ||
-        !plan_dim_equal(plan_count(dims, 0, tensor->rank), plan_count(whole_dims, 0, whole->rank)) ||
+        !plan_dim_equal(elements, plan_count(whole_dims, 0, whole->rank)) ||
         (grows && !plan_dim_equal(plan_count(dims, 0, axis), plan_count(whole_dims, 0, whole_axis)))) {
         char text[PLAN_SHAPE_TEXT], whole_text[PLAN_SHAPE_TEXT];
+        if (plan_is_window(tensor)) {
+            return fail_tensor(view, tensor, diag, "rows of %" PRIu32 " elements are no rows of %s %s", tensor->pitch,
+                               mtl_dtype_name(whole->dtype),
+                               plan_shape_text(whole_dims, whole->rank, whole_text, sizeof whole_text));
+        }
         return fail_tensor(view, tensor, diag, "%s %s views %s %" PRIu32 ", which is %s %s",
                            mtl_dtype_name(tensor->dtype), plan_shape_text(dims, tensor->rank, text, sizeof text),
                            input ? "input" : "output", tensor->index, mtl_dtype_name(whole->dtype),
@@ -272,10 +307,19 @@ static mtl_status check_params(const plan_view *view, base_diag *diag)
     return MTL_OK;
 }
 
+mtl_dim plan_group_elements(const plan_view *view, const plan_tensor *tensor)
+{
+    return plan_is_window(tensor) ? (mtl_dim){.per_row = tensor->pitch}
+                                  : plan_count(plan_dims(view, tensor), 0, tensor->rank);
+}
+
 uint64_t plan_tensor_bytes(const plan_view *view, const plan_tensor *tensor)
 {
     const mtl_dim *dims = plan_dims(view, tensor);
     uint64_t bytes = mtl_dtype_size(tensor->dtype);
+    if (plan_is_window(tensor)) {
+        return bytes * tensor->pitch;
+    }
     if (tensor->layout != PLAN_LAYOUT_DENSE) {
         return plan_const_bytes(tensor, dims, &bytes) ? bytes : 0;
     }
@@ -334,7 +378,7 @@ static mtl_status check_signature(const plan_view *view, base_diag *diag, base_a
         size_t index;
         const char *what = signature_entry(meta, i, &storage, &index);
         uint32_t id = view->signature[i];
-        if (id >= view->tensor_count || view->tensors[id].storage != storage ||
+        if (id >= view->tensor_count || view->tensors[id].storage != storage || plan_is_window(&view->tensors[id]) ||
             (storage != PLAN_STORAGE_CONST && view->tensors[id].index != index)) {
             return base_fail(diag, MTL_INVALID_DATA, "byte %zu: %s %zu is tensor %" PRIu32 ", which is none",
                              place(view, &view->signature[i]), what, index, id);

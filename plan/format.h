@@ -15,6 +15,7 @@
 enum {
     PLAN_VERSION_MAJOR = 1,
     PLAN_VERSION_MINOR = 1,
+    PLAN_VERSION_MINOR_LEAST = 1, /* of what is read: records had another size before */
     PLAN_ALIGNMENT = 64, /* of sections and of each constant */
     PLAN_PANEL = 16,     /* columns of a weight panel */
 
@@ -86,13 +87,18 @@ typedef enum plan_layout { PLAN_LAYOUT_DENSE = 0, PLAN_LAYOUT_PANELS = 1, PLAN_L
 
 /* Several records may view the same storage with other shapes (reshape costs nothing). Extents have at most one axis
  * with per_row; INPUT, OUTPUT tensors with per_row have extent 1 on all axes before that one, unless the tensor is only
- * the target of `store`. A ROW tensor needs (product of (fixed + per_row) of its axes) x element size bytes per row. */
+ * the target of `store`. A ROW tensor needs (product of (fixed + per_row) of its axes) x element size bytes per row.
+ *
+ * A pitch other than 0 makes the record a window: some columns of rows that are `pitch` elements wide. Its shape is (1,
+ * .., 1, B, fixed extents), the product W of the fixed ones is its width, and element (b, j) lies at element
+ * start + b x pitch + j of what it windows: a ROW tensor of `pitch` elements a row, or an input or output of that many. */
 typedef struct plan_tensor {
     uint32_t name; /* string */
     uint8_t dtype, rank, storage, layout;
     uint32_t dims;  /* first of `rank` entries of DIMS */
     uint32_t index; /* of the input, output or param, else 0 */
     uint64_t offset;
+    uint32_t start, pitch; /* of a window, in elements; both 0: dense */
 } plan_tensor;
 
 typedef struct plan_step {

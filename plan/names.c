@@ -59,6 +59,17 @@ static const unsigned char sinces[] = {
 #undef PLAN_OP_SINCE
 };
 
+static const struct {
+    uint32_t inputs; /* a mask */
+    bool result;
+} windows[] = {
+#define ALL UINT32_MAX
+#define PLAN_WINDOWS(name, inputs, result) [PLAN_OP_##name] = {inputs, result},
+#include "plan/ops.def"
+#undef PLAN_WINDOWS
+#undef ALL
+};
+
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
 const char *plan_op_name(unsigned op)
@@ -83,6 +94,17 @@ const char *plan_function_name(unsigned op, unsigned function)
     case LIST_SCAN: return name_at(scans, LENGTH(scans), function);
     }
     return "";
+}
+
+bool plan_takes_window(unsigned op, size_t i)
+{
+    uint32_t inputs = op < LENGTH(windows) ? windows[op].inputs : 0;
+    return inputs == UINT32_MAX || (i < 32 && (inputs >> i & 1) != 0);
+}
+
+bool plan_gives_window(unsigned op)
+{
+    return op < LENGTH(windows) && windows[op].result;
 }
 
 unsigned plan_unary_parameters(unsigned function)

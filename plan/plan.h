@@ -45,6 +45,9 @@ const char *plan_op_name(unsigned op);                          /* "?" for what 
 const char *plan_function_name(unsigned op, unsigned function); /* "" for none */
 unsigned plan_unary_parameters(unsigned function);
 unsigned plan_op_since(unsigned op); /* the minor version of the format that brought it */
+/* Whether input `i` of the op, or its result, may be a window (plan/ops.def). */
+bool plan_takes_window(unsigned op, size_t i);
+bool plan_gives_window(unsigned op);
 
 static inline const char *plan_string(const plan_view *view, uint32_t offset)
 {
@@ -74,6 +77,10 @@ static inline const plan_tensor *plan_param_default(const plan_view *view, size_
 }
 /* Bytes of all params of a session: each begins at a multiple of PLAN_ALIGNMENT, in order. */
 uint64_t plan_param_bytes(const plan_view *view);
+static inline bool plan_is_window(const plan_tensor *tensor)
+{
+    return tensor->pitch != 0;
+}
 double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i);
 
 /* Bytes of a constant tensor in its layout. False: overflow. */

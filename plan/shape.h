@@ -35,6 +35,9 @@ mtl_dim plan_count(const mtl_dim *dims, unsigned from, unsigned to);
 /* Bytes of a param in a session, with what follows it up to a multiple of PLAN_ALIGNMENT. */
 uint64_t plan_param_room(const plan_view *view, const plan_tensor *param);
 
+/* Whether all extents are fixed, or they are (1, .., 1, B, fixed ones): the elements of a candidate are one piece. */
+bool plan_candidates_lead(const mtl_dim *dims, unsigned rank);
+
 /* The axis that grows with rows, or `rank`. */
 unsigned plan_row_axis(const mtl_dim *dims, unsigned rank);
 

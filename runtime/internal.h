@@ -32,6 +32,7 @@ typedef struct runtime_ref {
     uint32_t storage; /* plan_storage */
     uint32_t index;   /* of the input, output or param */
     uint64_t offset;  /* bytes; of ROW: bytes per row of the tile's full height */
+    uint64_t start;   /* of a window: bytes, once */
     uint64_t per_row; /* INPUT, OUTPUT: bytes of one candidate */
 } runtime_ref;
 
@@ -53,9 +54,9 @@ typedef struct runtime_frame {
 static inline unsigned char *runtime_out(const runtime_frame *frame, const runtime_ref *ref)
 {
     switch (ref->storage) {
-    case PLAN_STORAGE_ROW: return frame->row + ref->offset * (uint64_t)frame->height;
+    case PLAN_STORAGE_ROW: return frame->row + ref->offset * (uint64_t)frame->height + ref->start;
     case PLAN_STORAGE_REQUEST: return frame->request + ref->offset;
-    default: return (unsigned char *)frame->outputs[ref->index] + ref->per_row * (uint64_t)frame->first;
+    default: return (unsigned char *)frame->outputs[ref->index] + ref->per_row * (uint64_t)frame->first + ref->start;
     }
 }
 
@@ -65,7 +66,7 @@ static inline const unsigned char *runtime_in(const runtime_frame *frame, const 
     case PLAN_STORAGE_CONST: return frame->consts + ref->offset;
     case PLAN_STORAGE_PARAM: return frame->params + ref->offset;
     case PLAN_STORAGE_INPUT:
-        return (const unsigned char *)frame->inputs[ref->index] + ref->per_row * (uint64_t)frame->first;
+        return (const unsigned char *)frame->inputs[ref->index] + ref->per_row * (uint64_t)frame->first + ref->start;
     default: return runtime_out(frame, ref);
     }
 }
@@ -168,6 +169,10 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor);
 runtime_affine runtime_extent(const plan_view *view, const plan_tensor *tensor, unsigned axis);
 runtime_affine runtime_elements(const plan_view *view, const plan_tensor *tensor, unsigned from, unsigned to);
 runtime_affine runtime_times(runtime_affine a, runtime_affine b);
+/* Bytes from one candidate of a tensor to the next, 0 for one without candidates; they lead (plan_candidates_lead). */
+size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor);
+/* Whether an operand or the result of the step at hand is a window. */
+bool runtime_has_window(const runtime_context *context);
 /* "step 12 (linear, 'expert0')" goes before the message; returns `status`. */
 mtl_status runtime_fail_step(const runtime_context *context, mtl_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

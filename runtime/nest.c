@@ -9,8 +9,12 @@ void runtime_strides(const plan_view *view, const plan_tensor *tensor, runtime_a
 {
     runtime_affine stride = {(int64_t)mtl_dtype_size((mtl_dtype)tensor->dtype), 0};
     for (unsigned axis = tensor->rank; axis-- > 0;) {
+        runtime_affine extent = runtime_extent(view, tensor, axis);
+        if (plan_is_window(tensor) && extent.per_row != 0) {
+            stride = (runtime_affine){(int64_t)runtime_pitch(view, tensor), 0};
+        }
         strides[axis] = stride;
-        stride = runtime_times(stride, runtime_extent(view, tensor, axis));
+        stride = runtime_times(stride, extent);
     }
 }
 

@@ -29,7 +29,7 @@ typedef struct runtime_lane {
 
 typedef void (*runtime_inner)(const runtime_lane *lane);
 
-/* Bytes between neighbours along each axis of a dense tensor. */
+/* Bytes between neighbours along each axis of a tensor; a window's rows are a pitch apart. */
 void runtime_strides(const plan_view *view, const plan_tensor *tensor, runtime_affine *strides);
 
 /* Begins a nest over `tensor`, which becomes the output. */

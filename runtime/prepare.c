@@ -44,7 +44,29 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
             }
         }
     }
+    if (plan_is_window(tensor)) {
+        ref.start = (uint64_t)tensor->start * mtl_dtype_size((mtl_dtype)tensor->dtype);
+        ref.per_row = (uint64_t)tensor->pitch * mtl_dtype_size((mtl_dtype)tensor->dtype);
+    }
     return ref;
+}
+
+size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor)
+{
+    size_t size = mtl_dtype_size((mtl_dtype)tensor->dtype);
+    return size * (plan_is_window(tensor) ? tensor->pitch
+                                          : (size_t)runtime_elements(view, tensor, 0, tensor->rank).per_row);
+}
+
+bool runtime_has_window(const runtime_context *context)
+{
+    for (unsigned i = 0; i <= context->step->input_count; i++) { /* the result is behind the inputs */
+        const plan_tensor *tensor = plan_operand(context->view, context->step, i);
+        if (tensor != NULL && plan_is_window(tensor)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 mtl_status runtime_fail_step(const runtime_context *context, mtl_status status, const char *format, ...)

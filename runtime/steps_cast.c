@@ -9,12 +9,14 @@
 
 #include "base/half.h"
 #include "runtime/internal.h"
+#include "runtime/rows.h"
 
 enum { CHUNK = 128 };
 
 typedef struct cast_state {
     runtime_ref x, y;
     runtime_affine count;
+    runtime_rows rows;
     mtl_dtype from, to;
     size_t from_size, to_size;
 } cast_state;
@@ -149,12 +151,13 @@ static void cast_from_integers(const cast_state *s, const void *x, void *y, size
     store_floats(s->to, floats, y, n);
 }
 
-static mtl_status cast_run(const void *state, const runtime_frame *frame)
+static void cast_call(const void *state, const runtime_frame *frame, const void *from, void *to, int64_t rows)
 {
+    (void)frame;
     const cast_state *s = state;
-    const unsigned char *x = runtime_in(frame, &s->x);
-    unsigned char *y = runtime_out(frame, &s->y);
-    size_t count = (size_t)runtime_at(s->count, frame->rows);
+    const unsigned char *x = from;
+    unsigned char *y = to;
+    size_t count = (size_t)runtime_at(s->count, rows);
     bool floats = is_float(s->from);
     for (size_t done = 0; done < count; done += CHUNK) {
         size_t n = count - done < CHUNK ? count - done : CHUNK;
@@ -164,6 +167,12 @@ static mtl_status cast_run(const void *state, const runtime_frame *frame)
             cast_from_integers(s, x + done * s->from_size, y + done * s->to_size, n);
         }
     }
+}
+
+static mtl_status cast_run(const void *state, const runtime_frame *frame)
+{
+    const cast_state *s = state;
+    runtime_rows_run(&s->rows, frame, runtime_in(frame, &s->x), runtime_out(frame, &s->y), cast_call, s);
     return MTL_OK;
 }
 
@@ -176,6 +185,7 @@ mtl_status runtime_prepare_cast(const runtime_context *context, runtime_step *re
     s->x = runtime_ref_of(view, x);
     s->y = runtime_ref_of(view, y);
     s->count = runtime_elements(view, x, 0, x->rank);
+    s->rows = runtime_rows_of(context);
     s->from = (mtl_dtype)x->dtype;
     s->to = (mtl_dtype)y->dtype;
     s->from_size = mtl_dtype_size(s->from);

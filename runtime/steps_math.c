@@ -2,12 +2,14 @@
 #include "runtime/native/native.h"
 #include "runtime/nest.h"
 #include "runtime/onednn/onednn.h"
+#include "runtime/rows.h"
 
 typedef struct linear_state {
     runtime_ref x, w, bias, y;
     bool has_bias;
     runtime_affine rows;
     size_t groups, x_group, y_group;
+    size_t parts; /* of a row, for windows: as many layers with the same weights side by side */
     native_linear call;
     const native_kernels *native;
     const onednn_step *onednn;
@@ -29,6 +31,18 @@ static mtl_status linear_run(const void *state, const runtime_frame *frame)
     const linear_state *s = state;
     native_linear call = linear_call(s, frame);
     s->native->linear(&call);
+    return MTL_OK;
+}
+
+static mtl_status linear_run_parts(const void *state, const runtime_frame *frame)
+{
+    const linear_state *s = state;
+    native_linear call = linear_call(s, frame);
+    for (size_t part = 0; part < s->parts; part++) {
+        native_linear_grouped(s->native, &call, s->groups, s->x_group, s->y_group);
+        call.x += s->groups * call.k;
+        call.y += s->groups * call.n;
+    }
     return MTL_OK;
 }
 
@@ -69,6 +83,16 @@ static mtl_status linear_onednn(const runtime_context *context, linear_state *s,
     return MTL_OK;
 }
 
+/* Candidates of windows are a pitch apart; what lies between them and the layer's own axes are parts. */
+static void linear_windows(const runtime_context *context, linear_state *s)
+{
+    const plan_tensor *x = plan_operand(context->view, context->step, 0), *y = plan_result(context->view, context->step);
+    s->parts = (size_t)s->rows.per_row;
+    s->rows = (runtime_affine){0, 1};
+    s->call.x_stride = runtime_pitch(context->view, x) / sizeof(float);
+    s->call.y_stride = runtime_pitch(context->view, y) / sizeof(float);
+}
+
 mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *result)
 {
     const plan_view *view = context->view;
@@ -100,6 +124,13 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
         s->bias = runtime_ref_of(view, bias);
     }
     *result = (runtime_step){.run = s->groups > 1 ? linear_run_grouped : linear_run, .state = s};
+    if (runtime_has_window(context)) {
+        linear_windows(context, s);
+        if (s->parts != 1) {
+            result->run = linear_run_parts;
+            return MTL_OK;
+        }
+    }
     return runtime_choose_onednn(context->plan, PLAN_OP_linear, k, n) ? linear_onednn(context, s, result) : MTL_OK;
 }
 
@@ -107,13 +138,14 @@ typedef struct matmul_state {
     runtime_nest nest; /* over the leading axes, in bytes */
     runtime_ref a, b, y;
     runtime_affine m, k, n;
+    runtime_affine row[3]; /* floats between rows of y, a, b: k or n, or a window's pitch */
     const native_kernels *native;
 } matmul_state;
 
 /* The innermost leading axis, with the extents of this tile. */
 typedef struct matmul_batch {
     const native_kernels *native;
-    size_t m, k, n;
+    size_t m, k, n, row[3];
 } matmul_batch;
 
 static void matmul_inner(const runtime_lane *lane)
@@ -122,7 +154,8 @@ static void matmul_inner(const runtime_lane *lane)
     const unsigned char *a = lane->in[0], *b = lane->in[1];
     unsigned char *y = lane->out;
     for (int64_t i = 0; i < lane->n; i++) {
-        s->native->matmul((const float *)a, s->k, (const float *)b, s->n, (float *)y, s->n, s->m, s->k, s->n);
+        s->native->matmul((const float *)a, s->row[1], (const float *)b, s->row[2], (float *)y, s->row[0], s->m, s->k,
+                          s->n);
         a += lane->step[1];
         b += lane->step[2];
         y += lane->step[0];
@@ -138,6 +171,9 @@ static mtl_status matmul_run(const void *state, const runtime_frame *frame)
         .k = (size_t)runtime_at(s->k, frame->rows),
         .n = (size_t)runtime_at(s->n, frame->rows),
     };
+    for (int i = 0; i < 3; i++) {
+        batch.row[i] = (size_t)runtime_at(s->row[i], frame->rows);
+    }
     runtime_lane lane = {
         .out = runtime_out(frame, &s->y),
         .in = {runtime_in(frame, &s->a), runtime_in(frame, &s->b)},
@@ -169,10 +205,54 @@ static void leading_strides(const plan_view *view, const plan_tensor *tensor, un
     }
 }
 
+/* One b for all: the leading axes and the rows of a are rows alike, where their strides allow it. */
+static void merge_rows(matmul_state *s)
+{
+    runtime_affine b = s->nest.stride[2][0];
+    if (s->nest.rank != 1 || b.fixed != 0 || b.per_row != 0 || s->m.per_row != 0) {
+        return;
+    }
+    bool single = s->m.fixed == 1; /* then rows may be any number of floats apart */
+    for (int i = 0; i < 2; i++) {
+        runtime_affine step = s->nest.stride[i][0], row = s->row[i];
+        if (single ? step.fixed % 4 != 0 || step.per_row % 4 != 0
+                   : step.fixed != 4 * row.fixed * s->m.fixed || step.per_row != 4 * row.per_row * s->m.fixed) {
+            return;
+        }
+    }
+    for (int i = 0; i < 2 && single; i++) {
+        s->row[i] = (runtime_affine){s->nest.stride[i][0].fixed / 4, s->nest.stride[i][0].per_row / 4};
+    }
+    s->m = runtime_times(s->m, s->nest.extent[0]);
+    s->nest.extent[0] = (runtime_affine){1, 0};
+}
+
+/* The strides of the rows. Where the candidates are the columns of b, those of windows are not adjacent: each is a
+ * product of its own. */
+static void matmul_rows(const plan_view *view, const plan_tensor *const *tensors, matmul_state *s)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        const plan_tensor *tensor = tensors[i];
+        s->row[i] = runtime_extent(view, tensor, tensor->rank - 1u);
+        if (plan_is_window(tensor) && runtime_extent(view, tensor, tensor->rank - 2u).per_row != 0) {
+            s->row[i] = (runtime_affine){tensor->pitch, 0};
+        }
+    }
+    if (s->n.per_row != 0 && (plan_is_window(tensors[0]) || plan_is_window(tensors[2]))) {
+        unsigned axis = s->nest.rank++;
+        s->nest.extent[axis] = s->n;
+        s->nest.stride[0][axis] = (runtime_affine){(int64_t)runtime_pitch(view, tensors[0]), 0};
+        s->nest.stride[1][axis] = (runtime_affine){0, 0};
+        s->nest.stride[2][axis] = (runtime_affine){(int64_t)runtime_pitch(view, tensors[2]), 0};
+        s->n = (runtime_affine){1, 0};
+    }
+}
+
 /* oneDNN takes one leading axis: each operand has all of it or none. */
 static mtl_status matmul_onednn(const runtime_context *context, matmul_state *s, runtime_step *result)
 {
-    if (s->m.per_row != 0 || s->k.per_row != 0 || s->n.per_row != 0 || s->nest.rank != 1) {
+    if (s->m.per_row != 0 || s->k.per_row != 0 || s->n.per_row != 0 || s->nest.rank != 1 ||
+        runtime_has_window(context)) {
         return MTL_OK;
     }
     onednn_matmul shape = {.m = (size_t)s->m.fixed, .k = (size_t)s->k.fixed, .n = (size_t)s->n.fixed};
@@ -220,15 +300,9 @@ mtl_status runtime_prepare_matmul(const runtime_context *context, runtime_step *
     s->nest.rank = leading;
     runtime_nest_strided(&s->nest, strides[0]);
     runtime_nest_strided(&s->nest, strides[1]);
+    matmul_rows(view, (const plan_tensor *const[]){y, a, b}, s);
     runtime_nest_merge(&s->nest);
-    /* One b for all: the leading axes and the rows of a are rows alike. */
-    runtime_affine none = s->nest.stride[2][0], row = {4 * s->k.fixed * s->m.fixed, 4 * s->k.per_row * s->m.fixed};
-    runtime_affine step = s->nest.stride[1][0];
-    if (s->nest.rank == 1 && none.fixed == 0 && none.per_row == 0 && s->m.per_row == 0 && step.fixed == row.fixed &&
-        step.per_row == row.per_row) {
-        s->m = runtime_times(s->m, s->nest.extent[0]);
-        s->nest.extent[0] = (runtime_affine){1, 0};
-    }
+    merge_rows(s);
     *result = (runtime_step){.run = matmul_run, .state = s};
     bool onednn = runtime_choose_onednn(context->plan, PLAN_OP_matmul, (size_t)s->k.fixed, (size_t)s->n.fixed);
     return onednn ? matmul_onednn(context, s, result) : MTL_OK;
@@ -237,6 +311,7 @@ mtl_status runtime_prepare_matmul(const runtime_context *context, runtime_step *
 typedef struct unary_state {
     runtime_ref x, y;
     runtime_affine count;
+    runtime_rows rows;
     plan_unary function;
     float a, b;
     const native_kernels *native;
@@ -269,10 +344,17 @@ static void unary_test(const unary_state *s, const void *x, void *y, size_t n)
     native_test(s->function, x, y, n);
 }
 
+static void unary_call(const void *state, const runtime_frame *frame, const void *x, void *y, int64_t rows)
+{
+    (void)frame;
+    const unary_state *s = state;
+    s->call(s, x, y, (size_t)runtime_at(s->count, rows));
+}
+
 static mtl_status unary_run(const void *state, const runtime_frame *frame)
 {
     const unary_state *s = state;
-    s->call(s, runtime_in(frame, &s->x), runtime_out(frame, &s->y), (size_t)runtime_at(s->count, frame->rows));
+    runtime_rows_run(&s->rows, frame, runtime_in(frame, &s->x), runtime_out(frame, &s->y), unary_call, s);
     return MTL_OK;
 }
 
@@ -285,6 +367,7 @@ mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *r
     s->x = runtime_ref_of(view, x);
     s->y = runtime_ref_of(view, y);
     s->count = runtime_elements(view, x, 0, x->rank);
+    s->rows = runtime_rows_of(context);
     s->function = (plan_unary)context->step->function;
     s->a = (float)plan_attr_float(view, context->step, 0);
     s->b = (float)plan_attr_float(view, context->step, 1);
@@ -306,7 +389,7 @@ mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *r
     }
     bool affine = s->count.per_row != 0 && s->count.fixed != 0;
     int64_t n = s->count.per_row != 0 ? s->count.per_row : s->count.fixed;
-    if (affine || n <= 0) {
+    if (affine || n <= 0 || s->rows.x_window || s->rows.y_window) {
         return MTL_OK;
     }
     const onednn_step *step;

@@ -13,6 +13,7 @@ typedef struct block_state {
     runtime_affine outer;
     runtime_affine bytes;    /* of a block of x */
     runtime_affine y_stride; /* between blocks of y, for all rows of the call */
+    size_t x_pitch, y_pitch; /* bytes between candidates, where one is a window */
 } block_state;
 
 static mtl_status copy_run(const void *state, const runtime_frame *frame)
@@ -23,6 +24,14 @@ static mtl_status copy_run(const void *state, const runtime_frame *frame)
     if (x != y) {
         memcpy(y, x, (size_t)runtime_at(s->bytes, frame->rows));
     }
+    return MTL_OK;
+}
+
+static mtl_status copy_run_windows(const void *state, const runtime_frame *frame)
+{
+    const block_state *s = state;
+    native_copy_2d(runtime_in(frame, &s->x), s->x_pitch, runtime_out(frame, &s->y), s->y_pitch, (size_t)frame->rows,
+                   (size_t)s->bytes.per_row);
     return MTL_OK;
 }
 
@@ -37,6 +46,11 @@ mtl_status runtime_prepare_copy(const runtime_context *context, runtime_step *re
     s->y = runtime_ref_of(view, plan_result(view, context->step));
     s->bytes = runtime_times(runtime_elements(view, x, 0, x->rank), size);
     *result = (runtime_step){.run = copy_run, .state = s, .kernel = "plain"};
+    if (runtime_has_window(context)) {
+        s->x_pitch = runtime_pitch(view, x);
+        s->y_pitch = runtime_pitch(view, plan_result(view, context->step));
+        result->run = copy_run_windows;
+    }
     return MTL_OK;
 }
 
@@ -76,12 +90,14 @@ mtl_status runtime_prepare_store(const runtime_context *context, runtime_step *r
 typedef struct concat_part {
     runtime_ref x;
     runtime_affine bytes; /* of one block */
+    size_t pitch;         /* bytes between candidates, where one is a window */
 } concat_part;
 
 typedef struct concat_state {
     runtime_ref y;
     runtime_affine outer;
     runtime_affine stride; /* bytes of a block of y */
+    size_t pitch;          /* bytes between candidates of y, where one is a window */
     size_t count;
     concat_part *parts;
 } concat_state;
@@ -95,6 +111,23 @@ static mtl_status concat_run(const void *state, const runtime_frame *frame)
     for (size_t i = 0; i < s->count; i++) {
         size_t bytes = (size_t)runtime_at(s->parts[i].bytes, frame->rows);
         native_copy_2d(runtime_in(frame, &s->parts[i].x), bytes, y, stride, outer, bytes);
+        y += bytes;
+    }
+    return MTL_OK;
+}
+
+/* Candidate by candidate: the blocks of one are those of a tile of one row. */
+static mtl_status concat_run_windows(const void *state, const runtime_frame *frame)
+{
+    const concat_state *s = state;
+    unsigned char *y = runtime_out(frame, &s->y);
+    size_t outer = (size_t)runtime_at(s->outer, 1), stride = (size_t)runtime_at(s->stride, 1), rows = (size_t)frame->rows;
+    for (size_t i = 0; i < s->count; i++) {
+        size_t bytes = (size_t)runtime_at(s->parts[i].bytes, 1);
+        const unsigned char *x = runtime_in(frame, &s->parts[i].x);
+        for (size_t block = 0; block < outer; block++) {
+            native_copy_2d(x + block * bytes, s->parts[i].pitch, y + block * stride, s->pitch, rows, bytes);
+        }
         y += bytes;
     }
     return MTL_OK;
@@ -119,8 +152,11 @@ mtl_status runtime_prepare_concat(const runtime_context *context, runtime_step *
         const plan_tensor *x = plan_operand(view, step, i);
         s->parts[i].x = runtime_ref_of(view, x);
         s->parts[i].bytes = runtime_times(runtime_elements(view, x, axis, x->rank), size);
+        s->parts[i].pitch = runtime_pitch(view, x);
     }
-    *result = (runtime_step){.run = concat_run, .state = s, .kernel = "plain"};
+    s->pitch = runtime_pitch(view, y);
+    *result = (runtime_step){
+        .run = runtime_has_window(context) ? concat_run_windows : concat_run, .state = s, .kernel = "plain"};
     return MTL_OK;
 }
 
@@ -134,6 +170,7 @@ typedef struct gather_state {
     const char *kind, *name;
     runtime_affine index_inner; /* elements after that axis */
     runtime_affine index_extent;
+    size_t data_pitch, index_pitch, y_pitch; /* bytes between candidates, where one is a window */
 } gather_state;
 
 static int64_t index_at(const gather_state *s, const unsigned char *indices, size_t i)
@@ -141,61 +178,103 @@ static int64_t index_at(const gather_state *s, const unsigned char *indices, siz
     return s->wide ? ((const int64_t *)(const void *)indices)[i] : ((const int32_t *)(const void *)indices)[i];
 }
 
-static mtl_status fail_index(const gather_state *s, const runtime_frame *frame, const unsigned char *indices, size_t at)
+/* `row`: the candidate that the element belongs to, -1: none. */
+static mtl_status fail_id(const gather_state *s, const runtime_frame *frame, int64_t id, int64_t row, size_t element)
 {
-    int64_t id = index_at(s, indices, at), count = runtime_at(s->count, frame->rows);
-    if (s->index_extent.per_row == 0) {
+    int64_t count = runtime_at(s->count, frame->rows);
+    if (row < 0) {
         return base_fail(frame->diag, MTL_INVALID_DATA,
                          "%s '%s', element %zu: id %" PRId64 " is outside of its table's [-%" PRId64 ", %" PRId64 "]",
-                         s->kind, s->name, at, id, count, count - 1);
+                         s->kind, s->name, element, id, count, count - 1);
     }
-    int64_t place = (int64_t)at / runtime_at(s->index_inner, frame->rows) % runtime_at(s->index_extent, frame->rows);
     return base_fail(frame->diag, MTL_INVALID_DATA,
                      "%s '%s', row %" PRId64 ": id %" PRId64 " is outside of its table's [-%" PRId64 ", %" PRId64 "]",
-                     s->kind, s->name, frame->first + place / s->index_extent.per_row, id, count, count - 1);
+                     s->kind, s->name, frame->first + row, id, count, count - 1);
 }
 
-/* One index for all of the outer blocks: a strided copy. */
-static mtl_status gather_one(const gather_state *s, const runtime_frame *frame, const unsigned char *data,
-                             const unsigned char *indices, unsigned char *y)
+/* The part of a gather that is dense: a whole tile, or one candidate. */
+typedef struct gather_part {
+    const unsigned char *data, *indices;
+    unsigned char *y;
+    size_t outer, count, bytes, n;
+} gather_part;
+
+static gather_part gather_part_of(const gather_state *s, const runtime_frame *frame, int64_t rows)
 {
-    int64_t count = runtime_at(s->count, frame->rows), id = index_at(s, indices, 0);
-    if (id < -count || id >= count) {
-        return fail_index(s, frame, indices, 0);
+    return (gather_part){
+        .data = runtime_in(frame, &s->data),
+        .indices = runtime_in(frame, &s->indices),
+        .y = runtime_out(frame, &s->y),
+        .outer = (size_t)runtime_at(s->outer, rows),
+        .count = (size_t)runtime_at(s->count, rows),
+        .bytes = (size_t)runtime_at(s->bytes, rows),
+        .n = (size_t)runtime_at(s->n, rows),
+    };
+}
+
+/* Returns n, or the position of the first index that is outside. */
+static size_t gather_run_part(const gather_state *s, const gather_part *part)
+{
+    size_t count = part->count, bytes = part->bytes, n = part->n;
+    if (n == 1) { /* one index for all of the outer blocks: a strided copy */
+        int64_t id = index_at(s, part->indices, 0);
+        if (id < -(int64_t)count || id >= (int64_t)count) {
+            return 0;
+        }
+        size_t at = (size_t)(id < 0 ? id + (int64_t)count : id);
+        native_copy_2d(part->data + at * bytes, count * bytes, part->y, bytes, part->outer, bytes);
+        return 1;
     }
-    size_t bytes = (size_t)runtime_at(s->bytes, frame->rows);
-    native_copy_2d(data + (size_t)(id < 0 ? id + count : id) * bytes, (size_t)count * bytes, y, bytes,
-                   (size_t)runtime_at(s->outer, frame->rows), bytes);
-    return MTL_OK;
+    size_t done = n;
+    for (size_t i = 0; i < part->outer && done == n; i++) {
+        const unsigned char *block = part->data + i * count * bytes;
+        const void *indices = part->indices;
+        unsigned char *out = part->y + i * n * bytes;
+        done = s->wide ? native_gather_i64(block, count, bytes, bytes, indices, n, out, bytes)
+                       : native_gather_i32(block, count, bytes, bytes, indices, n, out, bytes);
+    }
+    return done;
 }
 
 static mtl_status gather_run(const void *state, const runtime_frame *frame)
 {
     const gather_state *s = state;
-    const unsigned char *data = runtime_in(frame, &s->data), *indices = runtime_in(frame, &s->indices);
-    unsigned char *y = runtime_out(frame, &s->y);
-    size_t outer = (size_t)runtime_at(s->outer, frame->rows), n = (size_t)runtime_at(s->n, frame->rows);
-    size_t count = (size_t)runtime_at(s->count, frame->rows), bytes = (size_t)runtime_at(s->bytes, frame->rows);
-    if (n == 1) {
-        return gather_one(s, frame, data, indices, y);
+    gather_part part = gather_part_of(s, frame, frame->rows);
+    size_t done = gather_run_part(s, &part);
+    if (done == part.n) {
+        return MTL_OK;
     }
-    for (size_t i = 0; i < outer; i++) {
-        const unsigned char *block = data + i * count * bytes;
-        unsigned char *out = y + i * n * bytes;
-        size_t done =
-            s->wide
-                ? native_gather_i64(block, count, bytes, bytes, (const int64_t *)(const void *)indices, n, out, bytes)
-                : native_gather_i32(block, count, bytes, bytes, (const int32_t *)(const void *)indices, n, out, bytes);
-        if (done < n) {
-            return fail_index(s, frame, indices, done);
+    int64_t row = -1;
+    if (s->index_extent.per_row != 0) {
+        row = (int64_t)done / runtime_at(s->index_inner, frame->rows) % runtime_at(s->index_extent, frame->rows) /
+              s->index_extent.per_row;
+    }
+    return fail_id(s, frame, index_at(s, part.indices, done), row, done);
+}
+
+static mtl_status gather_run_windows(const void *state, const runtime_frame *frame)
+{
+    const gather_state *s = state;
+    gather_part part = gather_part_of(s, frame, 1);
+    for (int64_t row = 0; row < frame->rows; row++) {
+        size_t done = gather_run_part(s, &part);
+        if (done < part.n) {
+            return fail_id(s, frame, index_at(s, part.indices, done), s->index_extent.per_row != 0 ? row : -1, done);
         }
+        part.data += s->data_pitch;
+        part.indices += s->index_pitch;
+        part.y += s->y_pitch;
     }
     return MTL_OK;
 }
 
-static bool same_place(const plan_tensor *a, const plan_tensor *b)
+/* Whether `written` holds where `read` begins: columns of one group, or the whole of it. */
+static bool same_place(const plan_view *view, const plan_tensor *written, const plan_tensor *read)
 {
-    return a->storage == b->storage && a->index == b->index && a->offset == b->offset;
+    uint64_t width = (uint64_t)runtime_elements(view, written, 0, written->rank).per_row;
+    bool columns = !plan_is_window(written) || (read->start >= written->start && read->start - written->start < width);
+    return written->storage == read->storage && written->index == read->index && written->offset == read->offset &&
+           columns;
 }
 
 /* Whether `op` hands its first operand's elements on, so that a user knows the id by that operand's name. */
@@ -209,7 +288,7 @@ const plan_tensor *runtime_origin(const plan_view *view, const plan_tensor *tens
 {
     while (before-- > 0 && tensor->storage != PLAN_STORAGE_INPUT) {
         const plan_step *step = &view->steps[before];
-        if (same_place(plan_result(view, step), tensor)) {
+        if (same_place(view, plan_result(view, step), tensor)) {
             const plan_tensor *first = hands_on(step->op) ? plan_operand(view, step, 0) : NULL;
             if (first == NULL || first->storage == PLAN_STORAGE_CONST || first->storage == PLAN_STORAGE_PARAM) {
                 break;
@@ -255,6 +334,12 @@ mtl_status runtime_prepare_gather(const runtime_context *context, runtime_step *
     s->n = runtime_elements(view, indices, 0, indices->rank);
     describe_indices(context, indices, s);
     *result = (runtime_step){.run = gather_run, .state = s, .kernel = "plain"};
+    if (runtime_has_window(context)) {
+        s->data_pitch = runtime_pitch(view, data);
+        s->index_pitch = runtime_pitch(view, indices);
+        s->y_pitch = runtime_pitch(view, plan_result(view, context->step));
+        result->run = gather_run_windows;
+    }
     return MTL_OK;
 }
 

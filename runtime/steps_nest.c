@@ -12,7 +12,7 @@ typedef struct binary_state {
     const native_kernels *native;
     void (*call)(const struct binary_state *state, const void *a, size_t a_step, const void *b, size_t b_step, void *y,
                  size_t n);
-    size_t size; /* bytes of an element of a and b */
+    size_t size, out_size; /* bytes of an element of a and b, of y */
 } binary_state;
 
 static void binary_f32(const binary_state *s, const void *a, size_t a_step, const void *b, size_t b_step, void *y,
@@ -68,6 +68,20 @@ static void gather_strided(const unsigned char *from, int64_t step, size_t size,
     }
 }
 
+/* The other way: n elements of a dense buffer, to `step` bytes apart. */
+static void scatter_strided(const void *from, size_t size, unsigned char *to, int64_t step, int64_t n)
+{
+    const unsigned char *in = from;
+    for (int64_t i = 0; i < n; i++) {
+        switch (size) {
+        case 1: to[i * step] = in[i]; break;
+        case 2: memcpy(to + i * step, in + 2 * i, 2); break;
+        case 4: memcpy(to + i * step, in + 4 * i, 4); break;
+        default: memcpy(to + i * step, in + 8 * i, 8); break;
+        }
+    }
+}
+
 /* Elements of a buffer; innermost loops shorter than SHORT are worth one. */
 enum { CHUNK = 256, SHORT = 40 };
 
@@ -78,11 +92,12 @@ static void binary_line(const binary_state *s, const unsigned char *const *in, c
 {
     int64_t size = (int64_t)s->size;
     bool plain[2] = {step[0] == 0 || step[0] == size, step[1] == 0 || step[1] == size};
-    if (plain[0] && plain[1]) {
+    bool dense = out_step == (int64_t)s->out_size;
+    if (plain[0] && plain[1] && dense) {
         s->call(s, in[0], step[0] != 0, in[1], step[1] != 0, out, (size_t)n);
         return;
     }
-    int64_t buffer[2][CHUNK];
+    int64_t buffer[3][CHUNK];
     for (int64_t done = 0; done < n; done += CHUNK) {
         int64_t count = n - done < CHUNK ? n - done : CHUNK;
         const void *at[2];
@@ -93,7 +108,11 @@ static void binary_line(const binary_state *s, const unsigned char *const *in, c
                 at[i] = buffer[i];
             }
         }
-        s->call(s, at[0], step[0] != 0, at[1], step[1] != 0, out + done * out_step, (size_t)count);
+        void *to = dense ? (void *)(out + done * out_step) : buffer[2];
+        s->call(s, at[0], step[0] != 0, at[1], step[1] != 0, to, (size_t)count);
+        if (!dense) {
+            scatter_strided(to, s->out_size, out + done * out_step, out_step, count);
+        }
     }
 }
 
@@ -120,7 +139,8 @@ static void gather_block(const unsigned char *from, int64_t across, int64_t step
 /* Short lines, several at a time: an operand that is not dense over both loops is spread out in a buffer. */
 static void binary_short(const binary_state *s, const runtime_lane *lane)
 {
-    int64_t buffer[2][CHUNK], size = (int64_t)s->size, lines = CHUNK / lane->n;
+    int64_t buffer[3][CHUNK], size = (int64_t)s->size, out_size = (int64_t)s->out_size, lines = CHUNK / lane->n;
+    bool out_dense = lane->step[0] == out_size && lane->across[0] == out_size * lane->n;
     bool dense[2], single[2];
     for (int i = 0; i < 2; i++) {
         dense[i] = lane->step[i + 1] == size && lane->across[i + 1] == size * lane->n;
@@ -139,7 +159,13 @@ static void binary_short(const binary_state *s, const runtime_lane *lane)
                 at[i] = buffer[i];
             }
         }
-        s->call(s, at[0], !single[0], at[1], !single[1], lane->out + done * lane->across[0], (size_t)(count * lane->n));
+        unsigned char *out = lane->out + done * lane->across[0];
+        void *to = out_dense ? (void *)out : buffer[2];
+        s->call(s, at[0], !single[0], at[1], !single[1], to, (size_t)(count * lane->n));
+        for (int64_t i = 0; i < count && !out_dense; i++) {
+            scatter_strided((unsigned char *)to + i * out_size * lane->n, s->out_size, out + i * lane->across[0],
+                            lane->step[0], lane->n);
+        }
     }
 }
 
@@ -197,7 +223,7 @@ static mtl_status binary_onednn(const runtime_context *context, const binary_sta
         shape.n = (size_t)inner.per_row;
     }
     bool affine = inner.per_row != 0 && (nest->rank == 2 || inner.fixed != 0);
-    if (nest->rank > 2 || affine || shape.n == 0 ||
+    if (nest->rank > 2 || affine || shape.n == 0 || runtime_has_window(context) ||
         !onednn_operand(nest, 1, (int64_t)shape.n, &shape.a_per_row, &shape.a_full) ||
         !onednn_operand(nest, 2, (int64_t)shape.n, &shape.b_per_row, &shape.b_full)) {
         return MTL_OK;
@@ -221,6 +247,7 @@ mtl_status runtime_prepare_binary(const runtime_context *context, runtime_step *
     s->function = (plan_binary)context->step->function;
     s->native = context->plan->native;
     s->size = mtl_dtype_size((mtl_dtype)a->dtype);
+    s->out_size = mtl_dtype_size((mtl_dtype)y->dtype);
     s->a = runtime_ref_of(view, a);
     s->b = runtime_ref_of(view, b);
     s->y = runtime_ref_of(view, y);
@@ -253,7 +280,7 @@ typedef struct where_state {
     for (int64_t i = 0; i < lane->n; i++) {                                                                            \
         const unsigned char *from =                                                                                    \
             lane->in[0][i * lane->step[1]] ? lane->in[1] + i * lane->step[2] : lane->in[2] + i * lane->step[3];        \
-        memcpy(lane->out + i * (bytes), from, (bytes));                                                                \
+        memcpy(lane->out + i * lane->step[0], from, (bytes));                                                                \
     }
 
 static void where_inner(const runtime_lane *lane)
@@ -300,7 +327,7 @@ mtl_status runtime_prepare_where(const runtime_context *context, runtime_step *r
     return MTL_OK;
 }
 
-/* A move: the output is dense, the input strided, beginning `start` bytes after its first element. */
+/* A move: both sides may be strided, the input begins `start` bytes after its first element. */
 typedef struct move_state {
     runtime_nest nest;
     runtime_ref x, y;
@@ -311,8 +338,13 @@ typedef struct move_state {
 static void move_inner(const runtime_lane *lane)
 {
     const move_state *s = lane->state;
-    if (lane->step[1] == (int64_t)s->size) {
-        memcpy(lane->out, lane->in[0], (size_t)lane->n * s->size);
+    int64_t size = (int64_t)s->size;
+    if (lane->step[0] != size) {
+        for (int64_t i = 0; i < lane->n; i++) {
+            scatter_strided(lane->in[0] + i * lane->step[1], s->size, lane->out + i * lane->step[0], 0, 1);
+        }
+    } else if (lane->step[1] == size) {
+        memcpy(lane->out, lane->in[0], (size_t)(lane->n * size));
     } else {
         gather_strided(lane->in[0], lane->step[1], s->size, lane->out, lane->n);
     }

@@ -140,9 +140,9 @@ typedef struct damage {
 static const damage damages[] = {
     {"not a plan", {HEADER(magic[0], 'X')}},
     {"byte order", {HEADER(byte_order, 0x04030201)}},
-    {"needs a reader of format 2.0", {HEADER(version_major, 2), HEADER(reader_major, 2)}},
+    {"needs a reader of format 2.1", {HEADER(version_major, 2), HEADER(reader_major, 2)}},
     {"needs a reader of format 1.2", {HEADER(version_minor, 2), HEADER(reader_minor, 2)}},
-    {"is of format 1.1, but the plan is said to be for readers of 1.0", {STEP(S_SIGMOID, op, PLAN_OP_scan)}},
+    {"is older than this reader reads (1.1)", {HEADER(version_minor, 0), HEADER(reader_minor, 0)}},
     {"is none", {HEADER(version_major, 0)}},
     {"is none", {HEADER(reader_major, 0)}},
     {"byte 20: 8 sections", {HEADER(section_count, 8)}},
