@@ -30,6 +30,16 @@ static const char *operation_text(const plan_step *step, char *text, size_t size
     return text;
 }
 
+/* Why a node that is there has no step. */
+static const char *free_text(ir_op op)
+{
+    switch (op) {
+    case IR_OP_concat: return "in place: its operands are computed, or copied, to where it lies";
+    case IR_OP_slice: return "in place: its readers take these columns from its operand";
+    default: return "free: the same numbers under another shape";
+    }
+}
+
 static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,
                         const ir_node *workers, FILE *out)
 {
@@ -42,7 +52,7 @@ static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, 
             char text[64];
             fprintf(out, "step %" PRIu32 ": %s\n", step, operation_text(&view->steps[step], text, sizeof text));
         } else if (workers[i] != 0) {
-            fprintf(out, "free: the same numbers under another shape\n");
+            fprintf(out, "%s\n", free_text(ir_node_of(graph, workers[i])->op));
         } else {
             fprintf(out, "%s\n", source->fate != NULL ? source->fate : "shape arithmetic, known at compile time");
         }

@@ -49,8 +49,12 @@ static mtl_status emit_steps(compiler_lowering *lowering, const uint32_t *output
             BASE_TRY(emit_output_copy(lowering, (uint32_t)item->output, outputs));
             continue;
         }
-        result->node_step[item->node] = step;
-        BASE_TRY(compiler_emit_node(lowering, item->node));
+        if (item->operand < 0) {
+            result->node_step[item->node] = step;
+            BASE_TRY(compiler_emit_node(lowering, item->node));
+        } else {
+            BASE_TRY(compiler_emit_operand(lowering, item->node, (uint32_t)item->operand));
+        }
     }
     return MTL_OK;
 }

@@ -16,7 +16,8 @@ typedef struct compiler_provenance {
 typedef struct compiler_lowered {
     const void *plan; /* in the arena */
     size_t plan_size;
-    uint32_t *node_step;  /* by ir_node: its step, or COMPILER_NO_STEP for views and removed nodes */
+    uint32_t *node_step;  /* by ir_node: its step, or COMPILER_NO_STEP for views, concatenations in place
+                           * and removed nodes */
     ir_value whole_batch; /* the first value that mixes candidates, 0: none */
 } compiler_lowered;
 

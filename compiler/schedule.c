@@ -1,4 +1,4 @@
-/* The order of the steps, which values are views of others, and where each one lies. */
+/* The order of the steps, and where each value lies. */
 #include <inttypes.h>
 
 #include "compiler/lowering.h"
@@ -30,13 +30,6 @@ static bool rows_repeat(const ir_graph *graph, ir_value value)
 static bool is_computed(const compiler_lowering *lowering, ir_value value)
 {
     return ir_info(lowering->graph, value)->kind == IR_VALUE_NODE;
-}
-
-bool compiler_is_view(const compiler_lowering *lowering, ir_node node)
-{
-    const ir_node_info *info = ir_node_of(lowering->graph, node);
-    return (info->op == IR_OP_reshape || info->op == IR_OP_identity) &&
-           lowering->root[info->outputs[0]] != info->outputs[0];
 }
 
 /* What a plan can hold: extents that are fixed or a multiple of the candidates, the candidates on one axis. */
@@ -80,13 +73,9 @@ static mtl_status check_input(const compiler_lowering *lowering, ir_value value)
     return MTL_OK;
 }
 
-/* Reshape is free unless it would scatter a tile of the caller's own memory. */
-static mtl_status find_views(compiler_lowering *lowering)
+static mtl_status check_values(const compiler_lowering *lowering)
 {
     const ir_graph *graph = lowering->graph;
-    for (ir_value value = 1; value < graph->value_count; value++) {
-        lowering->root[value] = value;
-    }
     for (uint32_t i = 0; i < graph->input_count; i++) {
         BASE_TRY(check_input(lowering, graph->inputs[i]));
     }
@@ -97,17 +86,27 @@ static mtl_status find_views(compiler_lowering *lowering)
                 BASE_TRY(check_type(lowering, info->outputs[i]));
             }
         }
-        if (info->op != IR_OP_reshape && info->op != IR_OP_identity) {
-            continue;
-        }
-        ir_value root = lowering->root[info->inputs[0]];
-        bool one_piece =
-            compiler_rows_lead(ir_type_of(graph, info->outputs[0])) && !rows_repeat(graph, info->outputs[0]);
-        if (ir_info(graph, root)->kind != IR_VALUE_INPUT || one_piece) {
-            lowering->root[info->outputs[0]] = root;
-        }
     }
     return MTL_OK;
+}
+
+uint64_t compiler_row_elements(const ir_type *type)
+{
+    uint64_t elements = 1;
+    for (int32_t axis = 0; axis < type->rank; axis++) {
+        uint64_t extent = (uint64_t)type->dim[axis].c + (uint64_t)type->dim[axis].k[IR_SYMBOL_ROWS];
+        if (__builtin_mul_overflow(elements, extent, &elements)) {
+            return UINT64_MAX;
+        }
+    }
+    return elements;
+}
+
+compiler_slot compiler_slot_of(const compiler_lowering *lowering, ir_value value)
+{
+    compiler_slot slot = lowering->slots[lowering->root[value]];
+    slot.window = lowering->windows[value];
+    return slot;
 }
 
 /* An output whose value is computed straight into the caller's memory: the first output of a group of views that all
@@ -116,8 +115,9 @@ static void place_outputs(compiler_lowering *lowering, const bool *scattered)
 {
     const ir_graph *graph = lowering->graph;
     for (uint32_t i = 0; i < graph->output_count; i++) {
-        ir_value root = lowering->root[graph->outputs[i].value];
-        if (is_computed(lowering, root) && !scattered[root] && lowering->slots[root].storage == 0) {
+        ir_value value = graph->outputs[i].value, root = lowering->root[value];
+        bool whole = lowering->windows[value].pitch == 0;
+        if (is_computed(lowering, root) && whole && !scattered[root] && lowering->slots[root].storage == 0) {
             lowering->slots[root] = (compiler_slot){.storage = PLAN_STORAGE_OUTPUT, .index = i};
             lowering->direct[i] = 1;
         }
@@ -161,25 +161,52 @@ static bool runs_per_row(const compiler_lowering *lowering, ir_value value)
     return kind == IR_RATE_ROW || kind == IR_RATE_BATCH;
 }
 
+static void add_node(compiler_lowering *lowering, ir_node node, bool row)
+{
+    if (!lowering->in_place[node]) {
+        lowering->items[lowering->item_count++] =
+            (compiler_item){.node = node, .output = -1, .operand = -1, .row = row};
+        return;
+    }
+    for (uint32_t i = 0; i < ir_node_of(lowering->graph, node)->input_count; i++) {
+        compiler_window to;
+        if (compiler_copies_operand(lowering, node, i, &to)) {
+            lowering->items[lowering->item_count++] =
+                (compiler_item){.node = node, .output = -1, .operand = (int32_t)i, .row = row};
+        }
+    }
+}
+
 static void add_items(compiler_lowering *lowering, bool row)
 {
     const ir_graph *graph = lowering->graph;
     for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
         ir_value result = ir_node_of(graph, node)->outputs[0];
-        if (runs_per_row(lowering, result) == row && !compiler_is_view(lowering, node)) {
-            lowering->items[lowering->item_count++] = (compiler_item){.node = node, .output = -1, .row = row};
+        if (runs_per_row(lowering, result) == row && !lowering->viewed[result]) {
+            add_node(lowering, node, row);
         }
     }
     for (uint32_t i = 0; i < graph->output_count; i++) {
         if (runs_per_row(lowering, graph->outputs[i].value) == row && !lowering->direct[i]) {
-            lowering->items[lowering->item_count++] = (compiler_item){.output = (int32_t)i, .row = row};
+            lowering->items[lowering->item_count++] = (compiler_item){.output = (int32_t)i, .operand = -1, .row = row};
         }
     }
 }
 
+/* Of a storage group: from the first step that writes to it to the last that reads. */
 typedef struct lifetime {
     uint32_t first, last;
+    bool begun, placed;
 } lifetime;
+
+static void note_written(const compiler_lowering *lowering, lifetime *lifetimes, ir_value value, uint32_t step)
+{
+    lifetime *of = &lifetimes[lowering->root[value]];
+    if (!of->begun) {
+        *of = (lifetime){.first = step, .begun = true};
+    }
+    of->last = step;
+}
 
 static void note_read(const compiler_lowering *lowering, lifetime *lifetimes, ir_value value, uint32_t step)
 {
@@ -203,7 +230,7 @@ static uint64_t bytes_of(const ir_type *type, bool *overflow)
 }
 
 /* Places the groups of one program in one space. `unit`: sizes are rounded up to it. */
-static mtl_status place_space(compiler_lowering *lowering, const lifetime *lifetimes, bool row, uint64_t unit,
+static mtl_status place_space(compiler_lowering *lowering, lifetime *lifetimes, bool row, uint64_t unit,
                               uint64_t *total)
 {
     const ir_graph *graph = lowering->graph;
@@ -217,10 +244,11 @@ static mtl_status place_space(compiler_lowering *lowering, const lifetime *lifet
         if (item->node == 0 || item->row != row) {
             continue;
         }
-        ir_value value = ir_node_of(graph, item->node)->outputs[0];
-        if (lowering->slots[value].storage != 0) {
+        ir_value value = lowering->root[ir_node_of(graph, item->node)->outputs[0]];
+        if (lowering->slots[value].storage != 0 || lifetimes[value].placed) {
             continue;
         }
+        lifetimes[value].placed = true;
         bool overflow = false;
         uint64_t bytes = bytes_of(ir_type_of(graph, value), &overflow);
         if (overflow) {
@@ -256,9 +284,11 @@ static mtl_status place_workspace(compiler_lowering *lowering)
             continue;
         }
         const ir_node_info *node = ir_node_of(graph, item->node);
-        lifetimes[node->outputs[0]] = (lifetime){step, step};
+        note_written(lowering, lifetimes, node->outputs[0], step);
         for (uint32_t i = 0; i < node->input_count; i++) {
-            note_read(lowering, lifetimes, node->inputs[i], step);
+            if (item->operand < 0 || item->operand == (int32_t)i) {
+                note_read(lowering, lifetimes, node->inputs[i], step);
+            }
         }
     }
     BASE_TRY(place_space(lowering, lifetimes, false, PLAN_ALIGNMENT, &lowering->request_bytes));
@@ -290,19 +320,36 @@ static void find_whole_batch(compiler_lowering *lowering)
     }
 }
 
+/* Nodes, outputs, and the operands of concatenations. */
+static size_t most_items(const ir_graph *graph)
+{
+    size_t count = (size_t)graph->node_count + graph->output_count;
+    for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
+        count += ir_node_of(graph, node)->op == IR_OP_concat ? ir_node_of(graph, node)->input_count : 0;
+    }
+    return count;
+}
+
 mtl_status compiler_schedule(compiler_lowering *lowering)
 {
     const ir_graph *graph = lowering->graph;
     lowering->root = BASE_NEW_ARRAY(lowering->arena, ir_value, graph->value_count);
+    lowering->windows = BASE_NEW_ARRAY(lowering->arena, compiler_window, graph->value_count);
+    lowering->viewed = BASE_NEW_ARRAY(lowering->arena, bool, graph->value_count);
+    lowering->in_place = BASE_NEW_ARRAY(lowering->arena, bool, graph->node_count);
     lowering->slots = BASE_NEW_ARRAY(lowering->arena, compiler_slot, graph->value_count);
     lowering->direct = BASE_NEW_ARRAY(lowering->arena, int32_t, graph->output_count);
-    lowering->items = BASE_NEW_ARRAY(lowering->arena, compiler_item, (size_t)graph->node_count + graph->output_count);
+    lowering->items = BASE_NEW_ARRAY(lowering->arena, compiler_item, most_items(graph));
     BASE_TRY_MEMORY(lowering->root, lowering->diag);
+    BASE_TRY_MEMORY(lowering->windows, lowering->diag);
+    BASE_TRY_MEMORY(lowering->viewed, lowering->diag);
+    BASE_TRY_MEMORY(lowering->in_place, lowering->diag);
     BASE_TRY_MEMORY(lowering->slots, lowering->diag);
     BASE_TRY_MEMORY(lowering->direct, lowering->diag);
     BASE_TRY_MEMORY(lowering->items, lowering->diag);
     find_whole_batch(lowering);
-    BASE_TRY(find_views(lowering));
+    BASE_TRY(check_values(lowering));
+    BASE_TRY(compiler_find_views(lowering));
     BASE_TRY(place_callers_memory(lowering));
     add_items(lowering, false);
     lowering->request_count = lowering->item_count;

@@ -62,7 +62,6 @@ static mtl_status operands(compiler_lowering *lowering, const ir_node_info *node
 static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     const char *act = ir_find_attr(node, IR_ATTR_act)->text;
-    draft->op = PLAN_OP_linear;
     draft->function = function_code(PLAN_OP_linear, act);
     set_parameters(node, draft);
     BASE_TRY(compiler_tensor(lowering, node->inputs[0], &draft->inputs[0]));
@@ -77,7 +76,6 @@ static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *n
 
 static mtl_status unary_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    draft->op = PLAN_OP_unary;
     draft->function = function_code(PLAN_OP_unary, ir_op_table(node->op)->name);
     set_parameters(node, draft);
     return operands(lowering, node, draft);
@@ -89,7 +87,6 @@ static mtl_status binary_step(compiler_lowering *lowering, const ir_node_info *n
     if (node->op == IR_OP_mod && ir_attr_int(node, IR_ATTR_fmod) != 0) {
         name = "fmod";
     }
-    draft->op = PLAN_OP_binary;
     draft->function = function_code(PLAN_OP_binary, name);
     return operands(lowering, node, draft);
 }
@@ -106,7 +103,6 @@ static mtl_status reduce_step(compiler_lowering *lowering, const ir_node_info *n
             result.dim[result.rank++] = type->dim[axis];
         }
     }
-    draft->op = PLAN_OP_reduce;
     draft->function = function_code(PLAN_OP_reduce, ir_op_table(node->op)->name + strlen("reduce_"));
     draft->attrs[0] = first;
     draft->attrs[1] = end;
@@ -117,7 +113,6 @@ static mtl_status reduce_step(compiler_lowering *lowering, const ir_node_info *n
 
 static mtl_status axis_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    draft->op = node->op == IR_OP_gather ? PLAN_OP_gather : PLAN_OP_softmax;
     if (draft->op == PLAN_OP_softmax) {
         draft->function = function_code(PLAN_OP_softmax, ir_op_table(node->op)->name);
     }
@@ -129,7 +124,6 @@ static mtl_status axis_step(compiler_lowering *lowering, const ir_node_info *nod
 static mtl_status mix_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     const ir_attr *index = ir_find_attr(node, IR_ATTR_index);
-    draft->op = PLAN_OP_mix;
     draft->function = function_code(PLAN_OP_mix, ir_find_attr(node, IR_ATTR_function)->text);
     draft->many_attrs = index->ints;
     draft->attr_count = index->count;
@@ -138,7 +132,6 @@ static mtl_status mix_step(compiler_lowering *lowering, const ir_node_info *node
 
 static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    draft->op = PLAN_OP_scan;
     draft->function = function_code(PLAN_OP_scan, ir_op_table(node->op)->name + strlen("cum"));
     draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
     draft->attrs[1] = ir_attr_int(node, IR_ATTR_exclusive) != 0;
@@ -149,7 +142,6 @@ static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *nod
 
 static mtl_status layer_norm_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    draft->op = PLAN_OP_layer_norm;
     draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
     draft->attrs[1] = plan_float_attr(ir_attr_float(node, IR_ATTR_epsilon));
     draft->attr_count = 2;
@@ -159,7 +151,6 @@ static mtl_status layer_norm_step(compiler_lowering *lowering, const ir_node_inf
 static mtl_status transpose_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     const ir_attr *perm = ir_find_attr(node, IR_ATTR_perm);
-    draft->op = PLAN_OP_transpose;
     memcpy(draft->attrs, perm->ints, perm->count * sizeof perm->ints[0]);
     draft->attr_count = perm->count;
     return operands(lowering, node, draft);
@@ -168,7 +159,6 @@ static mtl_status transpose_step(compiler_lowering *lowering, const ir_node_info
 static mtl_status slice_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     const ir_attr *starts = ir_find_attr(node, IR_ATTR_starts), *steps = ir_find_attr(node, IR_ATTR_steps);
-    draft->op = PLAN_OP_slice;
     for (size_t axis = 0; axis < starts->count; axis++) {
         draft->attrs[2 * axis] = starts->ints[axis];
         draft->attrs[2 * axis + 1] = steps->ints[axis];
@@ -184,7 +174,6 @@ static mtl_status concat_step(compiler_lowering *lowering, const ir_node_info *n
     for (uint32_t i = 0; i < node->input_count; i++) {
         BASE_TRY(compiler_tensor(lowering, node->inputs[i], &many[i]));
     }
-    draft->op = PLAN_OP_concat;
     draft->many = many;
     draft->input_count = node->input_count;
     draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
@@ -192,59 +181,73 @@ static mtl_status concat_step(compiler_lowering *lowering, const ir_node_info *n
     return MTL_OK;
 }
 
-static mtl_status plain_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
-{
-    switch (node->op) {
-    case IR_OP_matmul: draft->op = PLAN_OP_matmul; break;
-    case IR_OP_where: draft->op = PLAN_OP_where; break;
-    case IR_OP_cast: draft->op = PLAN_OP_cast; break;
-    default: draft->op = PLAN_OP_copy; break; /* a reshape that cannot be a view */
-    }
-    return operands(lowering, node, draft);
-}
-
 static mtl_status expand_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    draft->op = PLAN_OP_expand;
     draft->input_count = 1; /* the target's shape is in the result's record */
     return compiler_tensor(lowering, node->inputs[0], &draft->inputs[0]);
 }
 
+/* Only where the number of candidates is used as data. */
+static mtl_status extents_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const ir_type *type = ir_type_of(lowering->graph, node->inputs[0]);
+    for (int32_t axis = 0; axis < type->rank; axis++) {
+        draft->attrs[2 * axis] = type->dim[axis].c;
+        draft->attrs[2 * axis + 1] = type->dim[axis].k[IR_SYMBOL_ROWS];
+    }
+    draft->attr_count = 2 * (size_t)type->rank;
+    return MTL_OK;
+}
+
 typedef mtl_status step_function(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft);
 
-/* NULL: a plan has no step for it. */
-static step_function *find_step(ir_op op)
+/* How a node becomes a step; make NULL: a plan has none for it. */
+typedef struct step_rule {
+    plan_op op;
+    step_function *make;
+} step_rule;
+
+static step_rule find_step(ir_op op)
 {
     switch (op) {
-    case IR_OP_linear: return linear_step;
+    case IR_OP_linear: return (step_rule){PLAN_OP_linear, linear_step};
     case IR_OP_reduce_sum:
     case IR_OP_reduce_mean:
     case IR_OP_reduce_max:
     case IR_OP_reduce_min:
-    case IR_OP_reduce_prod: return reduce_step;
+    case IR_OP_reduce_prod: return (step_rule){PLAN_OP_reduce, reduce_step};
     case IR_OP_softmax:
-    case IR_OP_log_softmax:
-    case IR_OP_gather: return axis_step;
-    case IR_OP_mix: return mix_step;
+    case IR_OP_log_softmax: return (step_rule){PLAN_OP_softmax, axis_step};
+    case IR_OP_gather: return (step_rule){PLAN_OP_gather, axis_step};
+    case IR_OP_mix: return (step_rule){PLAN_OP_mix, mix_step};
     case IR_OP_cumsum:
-    case IR_OP_cumprod: return scan_step;
-    case IR_OP_layer_norm: return layer_norm_step;
-    case IR_OP_transpose: return transpose_step;
-    case IR_OP_slice: return slice_step;
-    case IR_OP_concat: return concat_step;
-    case IR_OP_expand: return expand_step;
-    case IR_OP_matmul:
-    case IR_OP_where:
-    case IR_OP_cast:
-    case IR_OP_reshape:
-    case IR_OP_identity: return plain_step;
+    case IR_OP_cumprod: return (step_rule){PLAN_OP_scan, scan_step};
+    case IR_OP_layer_norm: return (step_rule){PLAN_OP_layer_norm, layer_norm_step};
+    case IR_OP_transpose: return (step_rule){PLAN_OP_transpose, transpose_step};
+    case IR_OP_slice: return (step_rule){PLAN_OP_slice, slice_step};
+    case IR_OP_concat: return (step_rule){PLAN_OP_concat, concat_step};
+    case IR_OP_expand: return (step_rule){PLAN_OP_expand, expand_step};
+    case IR_OP_shape: return (step_rule){PLAN_OP_extents, extents_step};
+    case IR_OP_matmul: return (step_rule){PLAN_OP_matmul, operands};
+    case IR_OP_where: return (step_rule){PLAN_OP_where, operands};
+    case IR_OP_cast: return (step_rule){PLAN_OP_cast, operands};
+    case IR_OP_reshape: /* one that cannot be a view */
+    case IR_OP_identity: return (step_rule){PLAN_OP_copy, operands};
     default: break;
     }
     const char *name = ir_op_table(op)->name;
     if (function_code(PLAN_OP_unary, name) != 0) {
-        return unary_step;
+        return (step_rule){PLAN_OP_unary, unary_step};
     }
-    return function_code(PLAN_OP_binary, name) != 0 ? binary_step : NULL;
+    bool binary = function_code(PLAN_OP_binary, name) != 0;
+    return (step_rule){PLAN_OP_binary, binary ? binary_step : NULL};
+}
+
+bool compiler_plan_op(ir_op op, plan_op *result)
+{
+    step_rule rule = find_step(op);
+    *result = rule.op;
+    return rule.make != NULL;
 }
 
 /* Kernels compute on these; narrower integers and other floats come and go through cast. */
@@ -326,27 +329,30 @@ static mtl_status not_supported(const compiler_lowering *lowering, ir_node id)
 mtl_status compiler_emit_node(compiler_lowering *lowering, ir_node id)
 {
     const ir_node_info *node = ir_node_of(lowering->graph, id);
-    step_function *make = find_step(node->op);
-    if (make == NULL && node->op != IR_OP_shape) {
+    step_rule rule = find_step(node->op);
+    if (rule.make == NULL) {
         return not_supported(lowering, id);
     }
-    step_draft draft = {.output = PLAN_NONE};
+    step_draft draft = {.op = rule.op, .output = PLAN_NONE};
     BASE_TRY(check_dtypes(lowering, id));
-    if (node->op == IR_OP_shape) { /* only where the number of candidates is used as data */
-        const ir_type *type = ir_type_of(lowering->graph, node->inputs[0]);
-        draft.op = PLAN_OP_extents;
-        for (int32_t axis = 0; axis < type->rank; axis++) {
-            draft.attrs[2 * axis] = type->dim[axis].c;
-            draft.attrs[2 * axis + 1] = type->dim[axis].k[IR_SYMBOL_ROWS];
-        }
-        draft.attr_count = 2 * (size_t)type->rank;
-    } else {
-        BASE_TRY(make(lowering, node, &draft));
-    }
+    BASE_TRY(rule.make(lowering, node, &draft));
     if (draft.output == PLAN_NONE) {
         BASE_TRY(compiler_tensor(lowering, node->outputs[0], &draft.output));
     }
     return plan_add_step(lowering->builder, draft.op, draft.function, draft.many != NULL ? draft.many : draft.inputs,
                          draft.input_count, draft.output, draft.many_attrs != NULL ? draft.many_attrs : draft.attrs,
                          draft.attr_count, label_of(lowering, node));
+}
+
+mtl_status compiler_emit_operand(compiler_lowering *lowering, ir_node id, uint32_t operand)
+{
+    const ir_node_info *node = ir_node_of(lowering->graph, id);
+    ir_value value = node->inputs[operand];
+    compiler_slot slot = compiler_slot_of(lowering, node->outputs[0]);
+    uint32_t from, to;
+    compiler_copies_operand(lowering, id, operand, &slot.window);
+    BASE_TRY(compiler_tensor(lowering, value, &from));
+    BASE_TRY(compiler_record(lowering, ir_info(lowering->graph, value)->name, ir_type_of(lowering->graph, value), slot,
+                             PLAN_LAYOUT_DENSE, &to));
+    return plan_add_step(lowering->builder, PLAN_OP_copy, 0, &from, 1, to, NULL, 0, label_of(lowering, node));
 }

@@ -25,7 +25,9 @@ mtl_status compiler_record(compiler_lowering *lowering, const char *name, const 
                           .storage = (uint8_t)slot.storage,
                           .layout = (uint8_t)layout,
                           .index = slot.index,
-                          .offset = slot.offset};
+                          .offset = slot.offset,
+                          .start = slot.window.start,
+                          .pitch = slot.window.pitch};
     mtl_dim dims[MTL_MAX_RANK];
     if (!plan_shape(type, dims)) {
         return base_fail(lowering->diag, MTL_UNSUPPORTED, "'%s' is too large: more than 2^48 bytes for one row", name);
@@ -72,8 +74,8 @@ mtl_status compiler_tensor(compiler_lowering *lowering, ir_value value, uint32_t
         if (ir_is_const(lowering->graph, root)) {
             BASE_TRY(place_const(lowering, root));
         }
-        BASE_TRY(compiler_record(lowering, info->name, &info->type, lowering->slots[root], PLAN_LAYOUT_DENSE,
-                                 &lowering->tensors[value]));
+        BASE_TRY(compiler_record(lowering, info->name, &info->type, compiler_slot_of(lowering, value),
+                                 PLAN_LAYOUT_DENSE, &lowering->tensors[value]));
     }
     *tensor = lowering->tensors[value];
     return MTL_OK;
@@ -81,8 +83,8 @@ mtl_status compiler_tensor(compiler_lowering *lowering, ir_value value, uint32_t
 
 mtl_status compiler_view_tensor(compiler_lowering *lowering, ir_value value, const ir_type *type, uint32_t *tensor)
 {
-    return compiler_record(lowering, ir_info(lowering->graph, value)->name, type,
-                           lowering->slots[lowering->root[value]], PLAN_LAYOUT_DENSE, tensor);
+    return compiler_record(lowering, ir_info(lowering->graph, value)->name, type, compiler_slot_of(lowering, value),
+                           PLAN_LAYOUT_DENSE, tensor);
 }
 
 static mtl_status constant_floats(compiler_lowering *lowering, const ir_tensor *tensor, float **floats)

@@ -223,14 +223,15 @@ static void write_value(const flow_state *flow, space *in, const plan_tensor *te
     size_t at = find(&in->groups, to.group);
     if (!is_live(&in->groups, at) || !same_group(flow->view, tensor, &flow->view->tensors[in->writer[at]])) {
         size_t before = neighbour(&in->groups, at, false);
-        if (before != SIZE_MAX && extent_of(flow->view, &flow->view->tensors[in->writer[before]]).group_end > to.group) {
+        if (before != SIZE_MAX &&
+            extent_of(flow->view, &flow->view->tensors[in->writer[before]]).group_end > to.group) {
             end_group(flow, in, before);
         }
         if (is_live(&in->groups, at)) {
             end_group(flow, in, at);
         }
-        for (size_t next = neighbour(&in->groups, at, true);
-             next != SIZE_MAX && in->groups.places[next] < to.group_end; next = neighbour(&in->groups, at, true)) {
+        for (size_t next = neighbour(&in->groups, at, true); next != SIZE_MAX && in->groups.places[next] < to.group_end;
+             next = neighbour(&in->groups, at, true)) {
             end_group(flow, in, next);
         }
         in->writer[at] = (uint32_t)(tensor - flow->view->tensors);

@@ -196,8 +196,7 @@ static mtl_status check_boundary(const plan_view *view, const plan_tensor *tenso
     unsigned axis = plan_row_axis(dims, tensor->rank), whole_axis = plan_row_axis(whole_dims, whole->rank);
     bool grows = axis < tensor->rank;
     mtl_dim elements = plan_group_elements(view, tensor);
-    if (tensor->dtype != whole->dtype ||
-        !plan_dim_equal(elements, plan_count(whole_dims, 0, whole->rank)) ||
+    if (tensor->dtype != whole->dtype || !plan_dim_equal(elements, plan_count(whole_dims, 0, whole->rank)) ||
         (grows && !plan_dim_equal(plan_count(dims, 0, axis), plan_count(whole_dims, 0, whole_axis)))) {
         char text[PLAN_SHAPE_TEXT], whole_text[PLAN_SHAPE_TEXT];
         if (plan_is_window(tensor)) {

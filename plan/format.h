@@ -16,8 +16,8 @@ enum {
     PLAN_VERSION_MAJOR = 1,
     PLAN_VERSION_MINOR = 1,
     PLAN_VERSION_MINOR_LEAST = 1, /* of what is read: records had another size before */
-    PLAN_ALIGNMENT = 64, /* of sections and of each constant */
-    PLAN_PANEL = 16,     /* columns of a weight panel */
+    PLAN_ALIGNMENT = 64,          /* of sections and of each constant */
+    PLAN_PANEL = 16,              /* columns of a weight panel */
 
     PLAN_CONSTS_ALIGNMENT = 4096, /* of the CONSTS section; its size is a multiple of PLAN_ALIGNMENT */
     PLAN_BYTE_ORDER = 0x01020304, /* plan_header.byte_order, read as a little-endian uint32 */

@@ -26,8 +26,8 @@ mtl_dim plan_count(const mtl_dim *dims, unsigned from, unsigned to)
 bool plan_candidates_lead(const mtl_dim *dims, unsigned rank)
 {
     unsigned axis = plan_row_axis(dims, rank);
-    return axis == rank || (plan_dim_is(plan_count(dims, 0, axis), 1) &&
-                            plan_dim_equal(dims[axis], (mtl_dim){.per_row = 1}));
+    return axis == rank ||
+           (plan_dim_is(plan_count(dims, 0, axis), 1) && plan_dim_equal(dims[axis], (mtl_dim){.per_row = 1}));
 }
 
 unsigned plan_row_axis(const mtl_dim *dims, unsigned rank)

@@ -54,8 +54,8 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
 size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor)
 {
     size_t size = mtl_dtype_size((mtl_dtype)tensor->dtype);
-    return size * (plan_is_window(tensor) ? tensor->pitch
-                                          : (size_t)runtime_elements(view, tensor, 0, tensor->rank).per_row);
+    return size *
+           (plan_is_window(tensor) ? tensor->pitch : (size_t)runtime_elements(view, tensor, 0, tensor->rank).per_row);
 }
 
 bool runtime_has_window(const runtime_context *context)

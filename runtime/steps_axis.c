@@ -55,8 +55,8 @@ static mtl_status axis_onednn(const runtime_context *context, mtl_status status,
 
 static bool wants_onednn(const runtime_context *context, plan_op op, const axis_state *s)
 {
-    return !s->rows.x_window && !s->rows.y_window && s->n.per_row == 0 && s->inner.per_row == 0 && s->n.fixed > 0 && s->inner.fixed > 0 &&
-           runtime_choose_onednn(context->plan, op, 0, 0);
+    return !s->rows.x_window && !s->rows.y_window && s->n.per_row == 0 && s->inner.per_row == 0 && s->n.fixed > 0 &&
+           s->inner.fixed > 0 && runtime_choose_onednn(context->plan, op, 0, 0);
 }
 
 static void softmax_call(const void *state, const runtime_frame *frame, const void *x, void *y, int64_t rows)

@@ -86,7 +86,8 @@ static mtl_status linear_onednn(const runtime_context *context, linear_state *s,
 /* Candidates of windows are a pitch apart; what lies between them and the layer's own axes are parts. */
 static void linear_windows(const runtime_context *context, linear_state *s)
 {
-    const plan_tensor *x = plan_operand(context->view, context->step, 0), *y = plan_result(context->view, context->step);
+    const plan_tensor *x = plan_operand(context->view, context->step, 0),
+                      *y = plan_result(context->view, context->step);
     s->parts = (size_t)s->rows.per_row;
     s->rows = (runtime_affine){0, 1};
     s->call.x_stride = runtime_pitch(context->view, x) / sizeof(float);

@@ -121,7 +121,8 @@ static mtl_status concat_run_windows(const void *state, const runtime_frame *fra
 {
     const concat_state *s = state;
     unsigned char *y = runtime_out(frame, &s->y);
-    size_t outer = (size_t)runtime_at(s->outer, 1), stride = (size_t)runtime_at(s->stride, 1), rows = (size_t)frame->rows;
+    size_t outer = (size_t)runtime_at(s->outer, 1), stride = (size_t)runtime_at(s->stride, 1),
+           rows = (size_t)frame->rows;
     for (size_t i = 0; i < s->count; i++) {
         size_t bytes = (size_t)runtime_at(s->parts[i].bytes, 1);
         const unsigned char *x = runtime_in(frame, &s->parts[i].x);

@@ -280,7 +280,7 @@ typedef struct where_state {
     for (int64_t i = 0; i < lane->n; i++) {                                                                            \
         const unsigned char *from =                                                                                    \
             lane->in[0][i * lane->step[1]] ? lane->in[1] + i * lane->step[2] : lane->in[2] + i * lane->step[3];        \
-        memcpy(lane->out + i * lane->step[0], from, (bytes));                                                                \
+        memcpy(lane->out + i * lane->step[0], from, (bytes));                                                          \
     }
 
 static void where_inner(const runtime_lane *lane)
