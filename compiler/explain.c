@@ -35,7 +35,8 @@ static const char *free_text(ir_op op)
 {
     switch (op) {
     case IR_OP_concat: return "in place: its operands are computed, or copied, to where it lies";
-    case IR_OP_slice: return "in place: its readers take these columns from its operand";
+    case IR_OP_slice:
+    case IR_OP_gather: return "in place: its readers take these columns from its operand";
     default: return "free: the same numbers under another shape";
     }
 }

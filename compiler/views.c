@@ -1,7 +1,8 @@
 /* Which values lie in the storage of others and need no step:
  *
  * - a reshape, or an identity, is its operand under another shape;
- * - a slice that keeps one run of each candidate's elements is a window of its operand;
+ * - a slice (or a gather of one constant index) that keeps one run of each candidate's elements is a window of its
+ *   operand;
  * - a concatenation of such runs is done in place: what computes an operand writes into a window of the result, and
  *   operands that cannot be computed there are copied into it.
  *
@@ -184,10 +185,34 @@ static bool slice_run(const finder *f, ir_node node, uint64_t *start)
     return starts->ints[row_axis(from)] == 0 && steps->ints[row_axis(from)] == 1;
 }
 
-static void view_slice(finder *f, ir_node node)
+/* The same for a gather of one constant index: x[:, 2]. */
+static bool gather_run(const finder *f, ir_node node, uint64_t *start)
 {
+    const ir_node_info *info = ir_node_of(f->graph, node);
+    const ir_type *from = ir_type_of(f->graph, info->inputs[0]);
+    int64_t axis = ir_attr_int(info, IR_ATTR_axis), index;
+    size_t count;
+    if (!is_run(f, info->inputs[0]) || !is_run(f, info->outputs[0]) || axis <= row_axis(from) ||
+        !ir_content_ints(f->graph, info->inputs[1], &index, 1, &count) || count != 1) {
+        return false;
+    }
+    for (int64_t between = row_axis(from) + 1; between < axis; between++) {
+        if (!ir_dim_is(from->dim[between], 1)) {
+            return false;
+        }
+    }
+    int64_t extent = from->dim[axis].c;
+    index += index < 0 ? extent : 0;
+    *start = (uint64_t)index * width_of(ir_type_of(f->graph, info->outputs[0]));
+    return index >= 0 && index < extent;
+}
+
+static void view_part(finder *f, ir_node node)
+{
+    ir_op op = ir_node_of(f->graph, node)->op;
     uint64_t start;
-    if (slice_run(f, node, &start) && readers_take_windows(f, result_of(f, node))) {
+    bool run = (op == IR_OP_slice && slice_run(f, node, &start)) || (op == IR_OP_gather && gather_run(f, node, &start));
+    if (run && readers_take_windows(f, result_of(f, node))) {
         add_view(f, result_of(f, node), ir_node_of(f->graph, node)->inputs[0], start, true);
     }
 }
@@ -351,8 +376,8 @@ mtl_status compiler_find_views(compiler_lowering *lowering)
     for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
         if (is_shape_change(&f, node)) {
             view_shape_change(&f, node);
-        } else if (ir_node_of(graph, node)->op == IR_OP_slice && !lowering->whole_batch) {
-            view_slice(&f, node);
+        } else if (!lowering->whole_batch) {
+            view_part(&f, node);
         }
     }
     for (ir_node node = graph->first_node; node != 0 && !lowering->whole_batch; node = ir_node_of(graph, node)->next) {

@@ -58,6 +58,10 @@ static json_t *tensor_of(const plan_view *view, const plan_tensor *tensor, bool 
         put(object, "storage", json_string(storages[tensor->storage]), ok);
         put(object, boundary ? "index" : "offset", number(boundary ? tensor->index : tensor->offset), ok);
         put(object, "layout", json_string(layouts[tensor->layout]), ok);
+        if (plan_is_window(tensor)) {
+            put(object, "start", number(tensor->start), ok);
+            put(object, "pitch", number(tensor->pitch), ok);
+        }
     }
     return object;
 }

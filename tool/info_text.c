@@ -65,7 +65,7 @@ static const char *cost_text(table *of, const json_t *object, const char *fixed_
                       : keep(of, base_arena_format(of->arena, "%s + %s/row", grouped(of, fixed), rows));
 }
 
-/* "(4*B, 512)" */
+/* "(4*B, 512)"; "(B, 8)@16/64" is columns 16 to 23 of rows of 64. */
 static const char *shape_text(table *of, const json_t *tensor)
 {
     const char *text = "(";
@@ -79,7 +79,11 @@ static const char *shape_text(table *of, const json_t *tensor)
                    : keep(of, base_arena_format(of->arena, "%s%s%" JSON_INTEGER_FORMAT, text, between,
                                                 json_integer_value(extent)));
     }
-    return keep(of, base_arena_format(of->arena, rank == 1 ? "%s,)" : "%s)", text));
+    const json_t *start = json_object_get(tensor, "start"), *pitch = json_object_get(tensor, "pitch");
+    text = keep(of, base_arena_format(of->arena, rank == 1 ? "%s,)" : "%s)", text));
+    return pitch == NULL ? text /* else columns of wider rows */
+                         : keep(of, base_arena_format(of->arena, "%s@%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT,
+                                                      text, json_integer_value(start), json_integer_value(pitch)));
 }
 
 /* "(B, 64) (1, 64, 32) -> (B, 32)"; a long list of inputs is cut. */

@@ -264,6 +264,22 @@ static const damage damages[] = {
      {OPERAND_OF(S_USER_COPY, 1, T_USER_RELU), STEP(S_USER_COPY, op, PLAN_OP_expand),
       OPERAND_OF(S_USER_COPY, 0, T_USER)}},
     {"is an output that has not been written", {OPERAND_OF(S_USER_RELU, 0, T_OUT_USER)}},
+    {"start 4 without a pitch", {TENSOR(T_HIDDEN, start, 4)}},
+    {"windows are of inputs", {TENSOR(T_TABLE, pitch, 7)}},
+    {"windows are of inputs", {TENSOR(T_USER_RELU, pitch, 4)}},
+    {"windows are of inputs", {META(flags, PLAN_FLAG_WHOLE_BATCH), TENSOR(T_HIDDEN, pitch, 20)}},
+    {"a window has shape", {TENSOR(T_SCATTERED, pitch, 6)}},
+    {"a window has shape", {TENSOR(T_HIDDEN, pitch, 20), DIMENSION(T_HIDDEN, 0, per_row, 2)}},
+    {"20 columns from 5 on of rows of 24", {TENSOR(T_HIDDEN, pitch, 24), TENSOR(T_HIDDEN, start, 5)}},
+    {"of a workspace of 104", {TENSOR(T_HIDDEN, pitch, 27)}},
+    {"which is none", {TENSOR(T_OUT_Y, pitch, 7)}},
+    {"rows of 24 elements are no rows",
+     {TENSOR(T_HIDDEN_GROUPS, storage, PLAN_STORAGE_INPUT), TENSOR(T_HIDDEN_GROUPS, pitch, 24)}},
+    {"operand 0 is a window", {OPERAND_OF(S_STORE, 0, T_TILED), TENSOR(T_TILED, pitch, 4)}},
+    {"beside a window the candidates lead", {TENSOR(T_EXPERTS, pitch, 6)}},
+    {"was written there", {TENSOR(T_HIDDEN, pitch, 26)}},
+    {"read before it is written",
+     {TENSOR(T_HIDDEN, pitch, 26), TENSOR(T_HIDDEN_GROUPS, pitch, 26), TENSOR(T_HIDDEN_GROUPS, start, 1)}},
 };
 
 static void every_rule_is_checked_behind_the_checksums(void **state)
