@@ -237,6 +237,40 @@ def test_columns(seed: int, programs: Programs) -> None:
     assert run(programs, seed) == ""
 
 
+def operations(programs: Programs, builder: Builder, folder: Path) -> list[str]:
+    compiled = Compiled(programs, builder.model(), folder)
+    compiled.check(builder.make(65))
+    return [step["op"] for step in programs.info(compiled.plan)["steps"]]
+
+
+def test_joined_layers_and_split_towers_cost_no_step(programs: Programs, tmp_path: Path) -> None:
+    """Layers of different inputs are joined, a wide layer is split into towers, and their scores are joined."""
+    rng = np.random.default_rng(1)
+    b = Builder(17)
+    joined = []
+    for width in (3, 5, 8):
+        x, w = b.input(Spec((width,))), b.const(rng.standard_normal((width, width + 1)))
+        joined.append(b.node("Relu", b.node("MatMul", x, w)))
+    wide = b.node("MatMul", b.node("Concat", *joined, axis=1), b.const(rng.standard_normal((19, 12))))
+    tower = b.node("Split", b.node("Tanh", wide), b.ints(3, 4, 5), axis=1, outs=3)
+    scores = []
+    for name, width in ((tower, 3), (f"{tower}.1", 4), (f"{tower}.2", 5)):
+        scores.append(b.node("Sigmoid", b.node("MatMul", name, b.const(rng.standard_normal((width, 1))))))
+    b.output(b.node("Concat", *scores, axis=1))
+    assert operations(programs, b, tmp_path) == ["linear"] * 7
+
+
+def test_selected_rows_cost_no_step(programs: Programs, tmp_path: Path) -> None:
+    """x[:, 1] and x[:, -1], as exporters write them: a gather of one constant index."""
+    b = Builder(17)
+    x = b.input(Spec((3, 4)))
+    h = b.node("Relu", x)
+    for index in (1, -1):
+        row = b.node("Gather", h, b.const(index, np.int64), axis=1)
+        b.output(b.node("Softmax", row, axis=1))
+    assert operations(programs, b, tmp_path) == ["unary", "softmax", "softmax"]
+
+
 def main() -> None:
     programs = Programs(Path(sys.argv[1]), Path(sys.argv[2]))
     first, count = int(sys.argv[3]), int(sys.argv[4])
