@@ -53,8 +53,10 @@ static mtl_status check_magic(const frame *file)
     }
     if (header->reader_minor < PLAN_VERSION_MINOR_LEAST) {
         return base_fail(file->diag, MTL_UNSUPPORTED,
-                         "plan format %u.%u is older than this reader reads (%d.%d): compile the model again",
-                         header->version_major, header->version_minor, PLAN_VERSION_MAJOR, PLAN_VERSION_MINOR_LEAST);
+                         "plan format %u.%u for readers of %u.%u is older than this reader reads (%d.%d): compile the "
+                         "model again",
+                         header->version_major, header->version_minor, header->reader_major, header->reader_minor,
+                         PLAN_VERSION_MAJOR, PLAN_VERSION_MINOR_LEAST);
     }
     return MTL_OK;
 }

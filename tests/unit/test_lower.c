@@ -201,7 +201,7 @@ static void mixtures_and_scans(void **state)
 }
 
 /* The steps of a graph's plan, in order, and nothing else: "linear unary". */
-static void check_steps(const char *text, const char *expected)
+static void check_operations(const char *text, const char *expected)
 {
     base_arena arena = {0};
     mtl_error error = {0};
@@ -228,107 +228,108 @@ static void check_steps(const char *text, const char *expected)
 static void columns_cost_no_step(void **state)
 {
     (void)state;
-    check_steps("graph \"g\" (B) {\n"
-                "  input %a : f32[B, 2]\n"
-                "  input %b : f32[B, 3]\n"
-                "  %p : f32[B, 2] = tanh %a\n"
-                "  %q : f32[B, 3] = exp %b\n"
-                "  %c : f32[B, 5] = concat %p, %q {axis=1}\n"
-                "  %s : f32[B, 1] = slice %c {starts=[0, 1], steps=[1, 1]}\n"
-                "  %t : f32[B, 4] = slice %c {starts=[0, 1], steps=[1, 1]}\n"
-                "  %u : f32[B, 2, 2] = reshape %t\n"
-                "  %y : f32[B, 1] = sigmoid %s\n"
-                "  %z : f32[B, 2, 2] = softmax %u {axis=2}\n"
-                "  output \"y\" = %y\n"
-                "  output \"z\" = %z\n"
-                "}\n",
-                "unary unary unary softmax");
+    check_operations("graph \"g\" (B) {\n"
+                     "  input %a : f32[B, 2]\n"
+                     "  input %b : f32[B, 3]\n"
+                     "  %p : f32[B, 2] = tanh %a\n"
+                     "  %q : f32[B, 3] = exp %b\n"
+                     "  %c : f32[B, 5] = concat %p, %q {axis=1}\n"
+                     "  %s : f32[B, 1] = slice %c {starts=[0, 1], steps=[1, 1]}\n"
+                     "  %t : f32[B, 4] = slice %c {starts=[0, 1], steps=[1, 1]}\n"
+                     "  %u : f32[B, 2, 2] = reshape %t\n"
+                     "  %y : f32[B, 1] = sigmoid %s\n"
+                     "  %z : f32[B, 2, 2] = softmax %u {axis=2}\n"
+                     "  output \"y\" = %y\n"
+                     "  output \"z\" = %z\n"
+                     "}\n",
+                     "unary unary unary softmax");
     /* Nested, into the caller's memory, with a reader of a part. */
-    check_steps("graph \"g\" (B) {\n"
-                "  input %a : f32[B, 2]\n"
-                "  %p : f32[B, 2] = tanh %a\n"
-                "  %q : f32[B, 2] = exp %p\n"
-                "  %c : f32[B, 4] = concat %p, %q {axis=1}\n"
-                "  %r : f32[B, 1] = reduce_max %c {axes=[1], keepdims=1}\n"
-                "  %d : f32[B, 5] = concat %r, %c {axis=1}\n"
-                "  output \"d\" = %d\n"
-                "}\n",
-                "unary unary reduce");
+    check_operations("graph \"g\" (B) {\n"
+                     "  input %a : f32[B, 2]\n"
+                     "  %p : f32[B, 2] = tanh %a\n"
+                     "  %q : f32[B, 2] = exp %p\n"
+                     "  %c : f32[B, 4] = concat %p, %q {axis=1}\n"
+                     "  %r : f32[B, 1] = reduce_max %c {axes=[1], keepdims=1}\n"
+                     "  %d : f32[B, 5] = concat %r, %c {axis=1}\n"
+                     "  output \"d\" = %d\n"
+                     "}\n",
+                     "unary unary reduce");
 }
 
 /* What is no window of its own: it is copied into the result, or concatenated as ever. */
 static void other_operands_are_copied(void **state)
 {
     (void)state;
-    check_steps("graph \"g\" (B) {\n" /* an input, and one value twice */
-                "  input %a : f32[B, 2]\n"
-                "  %p : f32[B, 2] = tanh %a\n"
-                "  %c : f32[B, 6] = concat %p, %a, %p {axis=1}\n"
-                "  output \"c\" = %c\n"
-                "}\n",
-                "unary copy copy");
-    check_steps("graph \"g\" (B) {\n" /* in two concatenations: the first has it */
-                "  input %a : f32[B, 2]\n"
-                "  %p : f32[B, 2] = tanh %a\n"
-                "  %q : f32[B, 2] = exp %a\n"
-                "  %c : f32[B, 4] = concat %p, %q {axis=1}\n"
-                "  %d : f32[B, 4] = concat %q, %p {axis=1}\n"
-                "  output \"c\" = %c\n"
-                "  output \"d\" = %d\n"
-                "}\n",
-                "unary unary concat");
-    check_steps("graph \"g\" (B) {\n" /* an output itself */
-                "  input %a : f32[B, 2]\n"
-                "  %p : f32[B, 2] = tanh %a\n"
-                "  %q : f32[B, 2] = exp %a\n"
-                "  %c : f32[B, 4] = concat %p, %q {axis=1}\n"
-                "  output \"c\" = %c\n"
-                "  output \"p\" = %p\n"
-                "}\n",
-                "unary unary copy");
-    check_steps("graph \"g\" (B) {\n" /* elements of a candidate are not one run of the result */
-                "  input %a : f32[B, 2, 3]\n"
-                "  %p : f32[B, 2, 3] = tanh %a\n"
-                "  %q : f32[B, 2, 3] = exp %a\n"
-                "  %c : f32[B, 2, 6] = concat %p, %q {axis=2}\n"
-                "  output \"c\" = %c\n"
-                "}\n",
-                "unary unary concat");
+    check_operations("graph \"g\" (B) {\n" /* an input, and one value twice */
+                     "  input %a : f32[B, 2]\n"
+                     "  %p : f32[B, 2] = tanh %a\n"
+                     "  %c : f32[B, 6] = concat %p, %a, %p {axis=1}\n"
+                     "  output \"c\" = %c\n"
+                     "}\n",
+                     "unary copy copy");
+    check_operations("graph \"g\" (B) {\n" /* in two concatenations: the first has it */
+                     "  input %a : f32[B, 2]\n"
+                     "  %p : f32[B, 2] = tanh %a\n"
+                     "  %q : f32[B, 2] = exp %a\n"
+                     "  %c : f32[B, 4] = concat %p, %q {axis=1}\n"
+                     "  %d : f32[B, 4] = concat %q, %p {axis=1}\n"
+                     "  output \"c\" = %c\n"
+                     "  output \"d\" = %d\n"
+                     "}\n",
+                     "unary unary concat");
+    check_operations("graph \"g\" (B) {\n" /* an output itself */
+                     "  input %a : f32[B, 2]\n"
+                     "  %p : f32[B, 2] = tanh %a\n"
+                     "  %q : f32[B, 2] = exp %a\n"
+                     "  %c : f32[B, 4] = concat %p, %q {axis=1}\n"
+                     "  output \"c\" = %c\n"
+                     "  output \"p\" = %p\n"
+                     "}\n",
+                     "unary unary copy");
+    check_operations("graph \"g\" (B) {\n" /* elements of a candidate are not one run of the result */
+                     "  input %a : f32[B, 2, 3]\n"
+                     "  %p : f32[B, 2, 3] = tanh %a\n"
+                     "  %q : f32[B, 2, 3] = exp %a\n"
+                     "  %c : f32[B, 2, 6] = concat %p, %q {axis=2}\n"
+                     "  output \"c\" = %c\n"
+                     "}\n",
+                     "unary unary concat");
 }
 
 static void slices_that_are_steps(void **state)
 {
     (void)state;
-    check_steps("graph \"g\" (B) {\n" /* every other element; a part of each of several rows */
-                "  input %a : f32[B, 4]\n"
-                "  input %b : f32[B, 3, 4]\n"
-                "  %s : f32[B, 2] = slice %a {starts=[0, 0], steps=[1, 2]}\n"
-                "  %t : f32[B, 3, 2] = slice %b {starts=[0, 0, 0], steps=[1, 1, 1]}\n"
-                "  %y : f32[B, 2] = tanh %s\n"
-                "  %z : f32[B, 3, 2] = tanh %t\n"
-                "  output \"y\" = %y\n"
-                "  output \"z\" = %z\n"
-                "}\n",
-                "slice slice unary unary");
-    check_steps("graph \"g\" (B) {\n" /* a reader that needs the candidates behind; a reshape that splits their axis */
-                "  input %a : f32[B, 3, 4]\n"
-                "  %s : f32[B, 2, 4] = slice %a {starts=[0, 1, 0], steps=[1, 1, 1]}\n"
-                "  %t : f32[2, B, 4] = transpose %s {perm=[1, 0, 2]}\n"
-                "  %u : f32[B, 1, 4] = slice %a {starts=[0, 1, 0], steps=[1, 1, 1]}\n"
-                "  %v : f32[2*B, 2] = reshape %u\n"
-                "  %w : f32[2*B, 2] = tanh %v\n"
-                "  %z : f32[B, 4] = reshape %w\n"
-                "  output \"t\" = %t\n"
-                "  output \"z\" = %z\n"
-                "}\n",
-                "slice transpose slice unary store");
-    check_steps("graph \"g\" (B) {\n" /* whole batches */
-                "  input %a : f32[B, 4]\n"
-                "  %s : f32[B, 2] = slice %a {starts=[0, 1], steps=[1, 1]}\n"
-                "  %y : f32[B, 2] = softmax %s {axis=0}\n"
-                "  output \"y\" = %y\n"
-                "}\n",
-                "slice softmax");
+    check_operations("graph \"g\" (B) {\n" /* every other element; a part of each of several rows */
+                     "  input %a : f32[B, 4]\n"
+                     "  input %b : f32[B, 3, 4]\n"
+                     "  %s : f32[B, 2] = slice %a {starts=[0, 0], steps=[1, 2]}\n"
+                     "  %t : f32[B, 3, 2] = slice %b {starts=[0, 0, 0], steps=[1, 1, 1]}\n"
+                     "  %y : f32[B, 2] = tanh %s\n"
+                     "  %z : f32[B, 3, 2] = tanh %t\n"
+                     "  output \"y\" = %y\n"
+                     "  output \"z\" = %z\n"
+                     "}\n",
+                     "slice slice unary unary");
+    check_operations(
+        "graph \"g\" (B) {\n" /* a reader that needs the candidates behind; a reshape that splits their axis */
+        "  input %a : f32[B, 3, 4]\n"
+        "  %s : f32[B, 2, 4] = slice %a {starts=[0, 1, 0], steps=[1, 1, 1]}\n"
+        "  %t : f32[2, B, 4] = transpose %s {perm=[1, 0, 2]}\n"
+        "  %u : f32[B, 1, 4] = slice %a {starts=[0, 1, 0], steps=[1, 1, 1]}\n"
+        "  %v : f32[2*B, 2] = reshape %u\n"
+        "  %w : f32[2*B, 2] = tanh %v\n"
+        "  %z : f32[B, 4] = reshape %w\n"
+        "  output \"t\" = %t\n"
+        "  output \"z\" = %z\n"
+        "}\n",
+        "slice transpose slice unary store");
+    check_operations("graph \"g\" (B) {\n" /* whole batches */
+                     "  input %a : f32[B, 4]\n"
+                     "  %s : f32[B, 2] = slice %a {starts=[0, 1], steps=[1, 1]}\n"
+                     "  %y : f32[B, 2] = softmax %s {axis=0}\n"
+                     "  output \"y\" = %y\n"
+                     "}\n",
+                     "slice softmax");
 }
 
 int main(void)
