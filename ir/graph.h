@@ -5,6 +5,7 @@
  *   ops.def attrs.def  the tables         graph.c    nodes, values, constants: build, replace, remove
  *   tables.c           the tables as data tensor.c   elements of constants
  *   read.c             questions, errors  names.c    names of values
+ *   sort.c             topological order
  *   dim.c              symbolic extents   infer*.c   types and symbolic contents of a node's results
  *   rate.c             rates of values    eval*.c    reference evaluator (float64, int64)
  *   print.c parse.c    the text form      verify.c   the invariants below
@@ -236,6 +237,9 @@ mtl_status ir_check_form(const ir_graph *graph, ir_node node, base_diag *diag);
 
 /* Unlinks a node; its results must have no uses left. */
 void ir_remove(ir_graph *graph, ir_node node);
+
+/* Puts the nodes into topological order, close to the one they have. Fails (MTL_INVALID_DATA) on a cycle. */
+mtl_status ir_sort(ir_graph *graph, base_diag *diag);
 
 /* `into` takes over the sources of `from` (before `from` is removed because `into` now does its work). */
 mtl_status ir_take_sources(ir_graph *graph, ir_node into, ir_node from, base_diag *diag);

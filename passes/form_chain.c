@@ -334,7 +334,7 @@ mtl_status passes_form_chain(ir_graph *graph, base_diag *diag)
     mtl_status status = form_chains(&r, &formed);
     BASE_TRY(status == MTL_OK ? passes_end(&r) : passes_abandon(&r, status));
     if (formed) { /* readers of a partial result can stand above what the chain ends with */
-        BASE_TRY(passes_sort(graph, diag));
+        BASE_TRY(ir_sort(graph, diag));
     }
     return passes_each_sum(graph, diag, look);
 }

@@ -32,7 +32,7 @@ static mtl_status grow(passes_rewriter *r)
     return MTL_OK;
 }
 
-static ir_value resolve(passes_rewriter *r, ir_value value)
+ir_value passes_resolve(passes_rewriter *r, ir_value value)
 {
     ir_value end = value;
     while (r->replaced[end] != 0) {
@@ -79,7 +79,7 @@ void passes_visit(passes_rewriter *r, ir_node node)
 {
     ir_node_info *info = &r->graph->nodes[node];
     for (uint32_t i = 0; i < info->input_count; i++) {
-        info->inputs[i] = resolve(r, info->inputs[i]);
+        info->inputs[i] = passes_resolve(r, info->inputs[i]);
     }
 }
 
@@ -96,15 +96,28 @@ static bool is_dead(const passes_rewriter *r, const ir_node_info *node, const ch
     return *fate != NULL;
 }
 
-mtl_status passes_end(passes_rewriter *r)
+/* Redirects all readers. */
+static void redirect(passes_rewriter *r)
 {
     ir_graph *graph = r->graph;
     for (ir_node n = graph->first_node; n != 0; n = graph->nodes[n].next) {
         passes_visit(r, n);
     }
     for (uint32_t i = 0; i < graph->output_count; i++) {
-        graph->outputs[i].value = resolve(r, graph->outputs[i].value);
+        graph->outputs[i].value = passes_resolve(r, graph->outputs[i].value);
     }
+}
+
+mtl_status passes_sort(passes_rewriter *r)
+{
+    redirect(r);
+    return ir_sort(r->graph, r->diag);
+}
+
+mtl_status passes_end(passes_rewriter *r)
+{
+    ir_graph *graph = r->graph;
+    redirect(r);
     for (ir_node n = graph->last_node, previous; n != 0; n = previous) {
         const ir_node_info *node = &graph->nodes[n];
         previous = node->previous;
@@ -203,8 +216,9 @@ mtl_status passes_insert(passes_rewriter *r, ir_node before, ir_op op, const cha
         BASE_TRY(ir_insert(r->graph, before, op, name, inputs, input_count, attrs, attr_count, r->diag, result));
     }
     BASE_TRY(grow(r));
-    for (size_t i = 0; i < input_count; i++) {
-        r->uses[inputs[i]]++;
+    const ir_node_info *node = ir_producer(r->graph, *result); /* `result` may have been among the inputs */
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        r->uses[node->inputs[i]]++;
     }
     return passes_take_sources(r, ir_info(r->graph, *result)->node, before);
 }
@@ -256,69 +270,4 @@ mtl_status passes_each(ir_graph *graph, base_diag *diag, mtl_status (*look)(pass
         }
     }
     return passes_end(&r);
-}
-
-/* Puts a node that is ready at the end of the new order. */
-static void append(ir_graph *graph, ir_node node, ir_node *last)
-{
-    graph->nodes[node].previous = *last;
-    graph->nodes[node].next = 0;
-    *(*last == 0 ? &graph->first_node : &graph->nodes[*last].next) = node;
-    *last = node;
-}
-
-/* The first node that `node` needs and that is not placed yet; 0: none. */
-static ir_node find_needed(const ir_graph *graph, ir_node node, const bool *placed)
-{
-    const ir_node_info *info = &graph->nodes[node];
-    for (uint32_t i = 0; i < info->input_count; i++) {
-        ir_node maker = info->inputs[i] != 0 ? graph->values[info->inputs[i]].node : 0;
-        if (maker != 0 && !placed[maker]) {
-            return maker;
-        }
-    }
-    return 0;
-}
-
-static mtl_status sort_nodes(ir_graph *graph, base_diag *diag, base_arena *scratch)
-{
-    ir_node *order = BASE_NEW_ARRAY(scratch, ir_node, graph->node_count);
-    ir_node *stack = BASE_NEW_ARRAY(scratch, ir_node, graph->node_count);
-    bool *placed = BASE_NEW_ARRAY(scratch, bool, graph->node_count);
-    BASE_TRY_MEMORY(order, diag);
-    BASE_TRY_MEMORY(stack, diag);
-    BASE_TRY_MEMORY(placed, diag);
-    size_t count = 0, depth = 0;
-    for (ir_node node = graph->first_node; node != 0; node = graph->nodes[node].next) {
-        order[count++] = node;
-    }
-    ir_node last = 0;
-    for (size_t i = 0; i < count; i++) {
-        stack[depth++] = order[i];
-        while (depth > 0) {
-            ir_node node = stack[depth - 1], needed = placed[node] ? 0 : find_needed(graph, node, placed);
-            if (needed != 0 && depth == count) {
-                return base_fail(diag, MTL_INTERNAL, "a pass has left the nodes in a circle");
-            }
-            if (needed != 0) {
-                stack[depth++] = needed;
-                continue;
-            }
-            if (!placed[node]) {
-                placed[node] = true;
-                append(graph, node, &last);
-            }
-            depth--;
-        }
-    }
-    graph->last_node = last;
-    return MTL_OK;
-}
-
-mtl_status passes_sort(ir_graph *graph, base_diag *diag)
-{
-    base_arena scratch = {0};
-    mtl_status status = sort_nodes(graph, diag, &scratch);
-    base_arena_free(&scratch);
-    return status;
 }

@@ -26,6 +26,12 @@ mtl_status passes_end(passes_rewriter *r);
 /* Frees the rewriter after an error; returns `status`. */
 mtl_status passes_abandon(passes_rewriter *r, mtl_status status);
 
+/* What readers of `value` read by now. */
+ir_value passes_resolve(passes_rewriter *r, ir_value value);
+/* For passes that replace values by later ones: applies what was remembered and puts the nodes into topological order.
+ * To be called before passes_end. */
+mtl_status passes_sort(passes_rewriter *r);
+
 /* Redirects the operands of `node`. */
 void passes_visit(passes_rewriter *r, ir_node node);
 
@@ -64,10 +70,6 @@ mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tenso
  * attrs.def). */
 mtl_status passes_become(passes_rewriter *r, ir_node node, ir_op op, const ir_value *inputs, uint32_t input_count,
                          const ir_attr *attrs, size_t attr_count, const char *fate);
-
-/* Brings the nodes into topological order again, outside begin and end: nodes keep their places where they can, and
- * what a node needs comes before it. */
-mtl_status passes_sort(ir_graph *graph, base_diag *diag);
 
 static inline bool passes_single_use(const passes_rewriter *r, ir_value value)
 {

@@ -1,0 +1,239 @@
+/* Constant masks, scales and shifts, and columns in another order, go into the weights of the layers that read them.
+ *
+ *     %m = mul(%x, %mask)                          : f32[B, 4]        with mask (4)
+ *     %s = add(%m, %shift)                         : f32[B, 4]
+ *     %g = gather(%s, %order) axis=1               : f32[B, 4]        with order a permutation
+ *     %y = linear(%g, %w, %b) act="relu"           : f32[B, 2]
+ *
+ * becomes
+ *
+ *     %y = linear(%x, %w', %b') act="relu"         : f32[B, 2]
+ *
+ * with W' = diag(mask) P W and b' = shift P W + b: exactly the same sums. Only when all readers are layers, so that the
+ * operation disappears, and when the layer does not become larger. A mask of 0 still passes NaN on, as the
+ * multiplication does.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "passes/layer.h"
+#include "passes/passes.h"
+
+static const char fate[] = "folded into the weights of the layers that read it";
+
+typedef struct folder {
+    passes_rewriter r;
+    bool *vanishes; /* by node: all readers can take it over */
+} folder;
+
+/* The operand that is no constant, and the constant; false: not that form. */
+static bool split_operands(const ir_graph *graph, const ir_node_info *node, uint32_t *x)
+{
+    bool divides = node->op == IR_OP_div;
+    if (node->op != IR_OP_mul && node->op != IR_OP_add && node->op != IR_OP_sub && !divides) {
+        return false;
+    }
+    *x = ir_is_const(graph, node->inputs[0]) ? 1 : 0;
+    return ir_is_const(graph, node->inputs[1 - *x]) && !ir_is_const(graph, node->inputs[*x]) && !(divides && *x == 1);
+}
+
+/* Whether the constant varies along the last `columns` axes only, and all its numbers are finite (and no divisor is 0). */
+static bool is_row_constant(const ir_tensor *c, int columns, bool divides)
+{
+    for (int i = 0; i < c->rank - columns; i++) {
+        if (c->shape[i] != 1) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        double number = ir_tensor_at(c, i);
+        if (!isfinite(divides ? 1 / number : number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A gather that reads every column of its operand once. */
+static bool is_permutation(const ir_graph *graph, const ir_node_info *node, base_arena *scratch)
+{
+    const ir_type *x = ir_type_of(graph, node->inputs[0]);
+    if (node->op != IR_OP_gather || ir_attr_int(node, IR_ATTR_axis) != x->rank - 1 ||
+        !ir_is_const(graph, node->inputs[1])) {
+        return false;
+    }
+    const ir_tensor *index = ir_info(graph, node->inputs[1])->tensor;
+    int64_t extent = x->dim[x->rank - 1].c;
+    bool *seen = BASE_NEW_ARRAY(scratch, bool, (size_t)extent + 1);
+    if (seen == NULL || !ir_dim_is_const(x->dim[x->rank - 1]) || index->rank != 1 || index->count != (size_t)extent) {
+        return false;
+    }
+    for (size_t i = 0; i < index->count; i++) {
+        int64_t at = ir_tensor_int_at(index, i);
+        at = at < 0 ? at + extent : at;
+        if (at < 0 || at >= extent || seen[at]) {
+            return false;
+        }
+        seen[at] = true;
+    }
+    return true;
+}
+
+/* Whether a layer whose rows are the last `columns` axes can do the work of `node`. */
+static bool can_fold(const ir_graph *graph, const ir_node_info *node, int columns, base_arena *scratch)
+{
+    uint32_t x;
+    if (split_operands(graph, node, &x)) {
+        return ir_type_equal(ir_type_of(graph, node->inputs[x]), ir_type_of(graph, node->outputs[0])) &&
+               is_row_constant(ir_info(graph, node->inputs[1 - x])->tensor, columns, node->op == IR_OP_div);
+    }
+    return is_permutation(graph, node, scratch);
+}
+
+/* Marks what vanishes, readers before what they read. */
+static mtl_status mark(folder *f)
+{
+    const ir_graph *graph = f->r.graph;
+    uint32_t *taken = BASE_NEW_ARRAY(&f->r.scratch, uint32_t, graph->value_count); /* by layers */
+    int *columns = BASE_NEW_ARRAY(&f->r.scratch, int, graph->value_count);         /* of these layers; 0: none yet */
+    f->vanishes = BASE_NEW_ARRAY(&f->r.scratch, bool, graph->node_count);
+    BASE_TRY_MEMORY(taken, f->r.diag);
+    BASE_TRY_MEMORY(columns, f->r.diag);
+    BASE_TRY_MEMORY(f->vanishes, f->r.diag);
+    for (ir_node n = graph->last_node; n != 0; n = ir_node_of(graph, n)->previous) {
+        const ir_node_info *node = ir_node_of(graph, n);
+        ir_value y = node->outputs[0], x = node->inputs != NULL ? node->inputs[0] : 0;
+        uint32_t operand = 0;
+        int own = 0;
+        if (node->op == IR_OP_linear) {
+            own = ir_type_of(graph, node->inputs[1])->rank - 1;
+        } else if (columns[y] > 0 && taken[y] == f->r.uses[y] && can_fold(graph, node, columns[y], &f->r.scratch)) {
+            f->vanishes[n] = true;
+            own = columns[y];
+            x = split_operands(graph, node, &operand) ? node->inputs[operand] : x;
+        }
+        if (own > 0) { /* a constant per column must not meet layers that see the columns as groups */
+            columns[x] = columns[x] == 0 || own < columns[x] ? own : columns[x];
+            taken[x]++;
+        }
+    }
+    return MTL_OK;
+}
+
+/* Weights (G, K, N) and bias (G, N) as numbers of our own. */
+typedef struct weights {
+    size_t groups, k, n;
+    double *w, *b;
+} weights;
+
+static mtl_status read_weights(passes_rewriter *r, const ir_node_info *layer, weights *own)
+{
+    const ir_tensor *w = ir_info(r->graph, layer->inputs[1])->tensor;
+    const ir_tensor *b = ir_operand(layer, 2) != 0 ? ir_info(r->graph, ir_operand(layer, 2))->tensor : NULL;
+    own->groups = w->rank == 3 ? (size_t)w->shape[0] : 1;
+    own->k = (size_t)w->shape[w->rank - 2];
+    own->n = (size_t)w->shape[w->rank - 1];
+    own->w = BASE_NEW_ARRAY(r->graph->arena, double, w->count);
+    own->b = BASE_NEW_ARRAY(r->graph->arena, double, own->groups * own->n);
+    BASE_TRY_MEMORY(own->w, r->diag);
+    BASE_TRY_MEMORY(own->b, r->diag);
+    for (size_t i = 0; i < w->count; i++) {
+        own->w[i] = ir_tensor_at(w, i);
+    }
+    for (size_t i = 0; b != NULL && i < b->count; i++) {
+        own->b[i] = ir_tensor_at(b, i);
+    }
+    return MTL_OK;
+}
+
+/* The layer's operand was x op c (or c op x). */
+static void fold_constant(weights *own, const ir_tensor *c, ir_op op, bool constant_first)
+{
+    for (size_t row = 0; row < own->groups * own->k; row++) {
+        size_t stride = 1, at = 0, place = row;
+        size_t extents[2] = {own->k, own->groups};
+        for (int axis = c->rank - 1, i = 0; axis >= 0 && i < 2; axis--, i++) {
+            at += c->shape[axis] == 1 ? 0 : place % extents[i] * stride;
+            stride *= (size_t)c->shape[axis];
+            place /= extents[i];
+        }
+        double number = ir_tensor_at(c, at), *w = own->w + row * own->n, *b = own->b + row / own->k * own->n;
+        for (size_t j = 0; j < own->n; j++) {
+            switch (op) {
+            case IR_OP_mul: w[j] *= number; break;
+            case IR_OP_div: w[j] /= number; break;
+            case IR_OP_add: b[j] += number * w[j]; break;
+            default: /* sub */
+                b[j] += constant_first ? number * w[j] : -number * w[j];
+                w[j] = constant_first ? -w[j] : w[j];
+                break;
+            }
+        }
+    }
+}
+
+/* The layer's operand was x with its columns in the order of `index`. */
+static mtl_status fold_order(passes_rewriter *r, weights *own, const ir_tensor *index)
+{
+    double *old = base_arena_copy(&r->scratch, own->w, own->groups * own->k * own->n * sizeof *old);
+    BASE_TRY_MEMORY(old, r->diag);
+    for (size_t row = 0; row < own->groups * own->k; row++) {
+        int64_t at = ir_tensor_int_at(index, row % own->k);
+        size_t to = row / own->k * own->k + (size_t)(at < 0 ? at + (int64_t)own->k : at);
+        memcpy(own->w + to * own->n, old + row * own->n, own->n * sizeof *old);
+    }
+    return MTL_OK;
+}
+
+/* The layer `n` takes over what makes its operand. */
+static mtl_status fold(passes_rewriter *r, ir_node n, ir_node maker)
+{
+    const ir_node_info *layer = ir_node_of(r->graph, n), *node = ir_node_of(r->graph, maker);
+    weights own;
+    uint32_t x = 0;
+    BASE_TRY(read_weights(r, layer, &own));
+    bool shifts = node->op == IR_OP_add || node->op == IR_OP_sub;
+    ir_value inputs[3] = {0, layer->inputs[1], ir_operand(layer, 2)}, like = inputs[1];
+    if (node->op == IR_OP_gather) {
+        BASE_TRY(fold_order(r, &own, ir_info(r->graph, node->inputs[1])->tensor));
+    } else {
+        split_operands(r->graph, node, &x);
+        like = inputs[2] != 0 ? inputs[2] : node->inputs[1 - x];
+        fold_constant(&own, ir_info(r->graph, node->inputs[1 - x])->tensor, node->op, x == 1);
+    }
+    inputs[0] = node->inputs[x];
+    const ir_tensor *w = ir_info(r->graph, inputs[1])->tensor;
+    mtl_dtype dtype = w->dtype;
+    int rank = w->rank;
+    const int64_t shape[3] = {(int64_t)own.groups, (int64_t)own.k, (int64_t)own.n};
+    const int64_t bias_shape[2] = {shape[0], shape[2]};
+    BASE_TRY(passes_add_floats(r, inputs[1], dtype, rank, rank == 3 ? shape : shape + 1, own.w, &inputs[1]));
+    if (inputs[2] != 0 || shifts) {
+        BASE_TRY(passes_add_floats(r, like, dtype, rank - 1, rank == 3 ? bias_shape : bias_shape + 1, own.b,
+                                   &inputs[2]));
+    }
+    BASE_TRY(passes_take_sources(r, n, maker));
+    return passes_set_inputs(r, n, inputs, inputs[2] != 0 ? 3 : 2, fate);
+}
+
+static mtl_status fold_all(folder *f)
+{
+    passes_rewriter *r = &f->r;
+    BASE_TRY(mark(f));
+    for (ir_node n = r->graph->first_node; n != 0; n = ir_node_of(r->graph, n)->next) {
+        ir_node maker;
+        while (ir_node_of(r->graph, n)->op == IR_OP_linear &&
+               (maker = ir_info(r->graph, ir_node_of(r->graph, n)->inputs[0])->node) != 0 && f->vanishes[maker]) {
+            BASE_TRY(fold(r, n, maker));
+        }
+    }
+    return MTL_OK;
+}
+
+mtl_status passes_fold_scales(ir_graph *graph, base_diag *diag)
+{
+    folder f = {.vanishes = NULL};
+    BASE_TRY(passes_begin(graph, diag, &f.r));
+    mtl_status status = fold_all(&f);
+    return status == MTL_OK ? passes_end(&f.r) : passes_abandon(&f.r, status);
+}

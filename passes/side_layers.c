@@ -1,0 +1,283 @@
+/* Linear layers side by side: one product for those that read the same value, a batch of products for those of one
+ * shape. See side_by_side.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/side.h"
+
+typedef struct side_layer {
+    ir_node node;
+    passes_piece x;
+    int64_t groups, k, n;
+    ir_value w, bias; /* bias 0: none */
+    size_t order;
+    size_t kind; /* layers of one kind have equal first axes, dtypes and activations */
+} side_layer;
+
+/* A layer on rows: nothing but axes of extent 1 between the candidates and the columns. */
+static bool read_layer(passes_rewriter *r, ir_node n, side_layer *layer)
+{
+    const ir_graph *graph = r->graph;
+    const ir_node_info *node = ir_node_of(graph, n);
+    if (node->op != IR_OP_linear) {
+        return false;
+    }
+    ir_value x = passes_resolve(r, node->inputs[0]);
+    const ir_type *type = ir_type_of(graph, x), *w = ir_type_of(graph, node->inputs[1]);
+    int columns = w->rank - 1; /* the axes that a row consists of */
+    for (int axis = 1; axis < type->rank - columns; axis++) {
+        if (!ir_dim_is(type->dim[axis], 1)) {
+            return false;
+        }
+    }
+    *layer = (side_layer){.node = n,
+                          .groups = w->rank == 3 ? w->dim[0].c : 1,
+                          .k = w->dim[w->rank - 2].c,
+                          .n = w->dim[w->rank - 1].c,
+                          .w = passes_resolve(r, node->inputs[1]),
+                          .bias = passes_resolve(r, ir_operand(node, 2))};
+    return type->rank > columns && passes_find_piece(r, x, &layer->x);
+}
+
+static bool same_kind(const ir_graph *graph, const side_layer *a, const side_layer *b)
+{
+    const ir_type *x = ir_type_of(graph, a->x.root), *y = ir_type_of(graph, b->x.root);
+    return x->dtype == y->dtype && ir_dim_equal(x->dim[0], y->dim[0]) &&
+           passes_equal_attrs(ir_node_of(graph, a->node), ir_node_of(graph, b->node));
+}
+
+/* Numbers the kinds. There are few of them. */
+static void find_kinds(const ir_graph *graph, side_layer *layers, size_t count)
+{
+    size_t kinds = 0;
+    for (size_t i = 0; i < count; i++) {
+        layers[i].kind = kinds;
+        for (size_t j = 0; j < i && layers[i].kind == kinds; j++) {
+            layers[i].kind = same_kind(graph, &layers[i], &layers[j]) ? layers[j].kind : kinds;
+        }
+        kinds += layers[i].kind == kinds;
+    }
+}
+
+static int compare_sizes(int64_t a, int64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+/* Those that read the same rows are neighbours. */
+static int by_operand(const void *left, const void *right)
+{
+    const side_layer *a = left, *b = right;
+    int order = compare_sizes((int64_t)a->kind, (int64_t)b->kind);
+    order = order != 0 ? order : compare_sizes(a->groups > 1, b->groups > 1);
+    order = order != 0 ? order : passes_compare_pieces(&a->x, &b->x);
+    order = order != 0 ? order : compare_sizes(a->x.width, b->x.width);
+    return order != 0 ? order : compare_sizes((int64_t)a->order, (int64_t)b->order);
+}
+
+/* Those of one shape are neighbours, in the order of what they read. */
+static int by_shape(const void *left, const void *right)
+{
+    const side_layer *a = left, *b = right;
+    int order = compare_sizes((int64_t)a->kind, (int64_t)b->kind);
+    order = order != 0 ? order : compare_sizes(a->k, b->k);
+    order = order != 0 ? order : compare_sizes(a->n, b->n);
+    order = order != 0 ? order : passes_compare_pieces(&a->x, &b->x);
+    return order != 0 ? order : compare_sizes((int64_t)a->order, (int64_t)b->order);
+}
+
+static ir_node last_of(const side_layer *layers, size_t count)
+{
+    size_t last = 0;
+    for (size_t i = 1; i < count; i++) {
+        last = layers[i].order > layers[last].order ? i : last;
+    }
+    return layers[last].node;
+}
+
+/* Weights and bias of all layers as constants of these shapes, `rows` rows of weights. */
+static mtl_status join_operands(passes_rewriter *r, const side_layer *layers, size_t count, int rank,
+                                const int64_t *shape, ir_value *operands, uint32_t *operand_count)
+{
+    ir_value *parts = BASE_NEW_ARRAY(&r->scratch, ir_value, 2 * count);
+    int64_t *widths = BASE_NEW_ARRAY(&r->scratch, int64_t, 2 * count);
+    BASE_TRY_MEMORY(parts, r->diag);
+    BASE_TRY_MEMORY(widths, r->diag);
+    bool wide = rank == 2, has_bias = false;
+    for (size_t i = 0; i < count; i++) {
+        parts[i] = layers[i].w;
+        widths[i] = wide ? layers[i].n : layers[i].groups * layers[i].k * layers[i].n;
+        parts[count + i] = layers[i].bias;
+        widths[count + i] = layers[i].groups * layers[i].n;
+        has_bias = has_bias || layers[i].bias != 0;
+    }
+    mtl_dtype dtype = ir_type_of(r->graph, layers[0].w)->dtype;
+    const int64_t bias_shape[2] = {shape[0], shape[rank - 1]};
+    *operand_count = 2;
+    BASE_TRY(passes_join_consts(r, parts, widths, count, wide ? shape[0] : 1, dtype, rank, shape, &operands[1]));
+    if (has_bias) {
+        *operand_count = 3;
+        BASE_TRY(passes_join_consts(r, parts + count, widths + count, count, 1, dtype, rank - 1,
+                                    wide ? shape + 1 : bias_shape, &operands[2]));
+    }
+    return MTL_OK;
+}
+
+/* The merged layer, and its pieces in the places of the members. */
+static mtl_status finish(passes_rewriter *r, const side_layer *layers, size_t count, const ir_value *operands,
+                         uint32_t operand_count, ir_node before, side_layer *merged)
+{
+    const ir_node_info *like = ir_node_of(r->graph, layers[0].node);
+    ir_value y;
+    BASE_TRY(
+        passes_insert(r, before, IR_OP_linear, NULL, operands, operand_count, like->attrs, like->attr_count, NULL, &y));
+    passes_piece piece = {.root = y};
+    size_t order = 0;
+    for (size_t i = 0; i < count; i++) {
+        order = layers[i].order > order ? layers[i].order : order;
+        piece.width = layers[i].groups * layers[i].n;
+        BASE_TRY(passes_side_replace(r, before, layers[i].node, ir_info(r->graph, y)->node, &piece));
+        piece.offset += piece.width;
+    }
+    merged->node = ir_info(r->graph, y)->node;
+    merged->order = order;
+    merged->w = operands[1];
+    merged->bias = operand_count > 2 ? operands[2] : 0;
+    for (size_t i = 0; i < count; i++) { /* last: `before` may be one of them */
+        passes_kill(r, layers[i].node, NULL);
+    }
+    return MTL_OK;
+}
+
+/* All layers read the same rows. */
+static mtl_status join(passes_rewriter *r, const side_layer *layers, size_t count, side_layer *merged)
+{
+    ir_node before = last_of(layers, count);
+    *merged = layers[0];
+    merged->n = 0;
+    for (size_t i = 0; i < count; i++) {
+        merged->n += layers[i].n;
+    }
+    ir_type type = *ir_type_of(r->graph, layers[0].x.root);
+    type.rank = 2;
+    type.dim[1] = ir_dim_const(layers[0].k);
+    ir_value operands[3];
+    uint32_t operand_count = 0;
+    BASE_TRY(passes_piece_value(r, before, &layers[0].x, &type, &operands[0]));
+    BASE_TRY(join_operands(r, layers, count, 2, (int64_t[]){merged->k, merged->n}, operands, &operand_count));
+    return finish(r, layers, count, operands, operand_count, before, merged);
+}
+
+/* All layers have the same k and n. */
+static mtl_status batch(passes_rewriter *r, const side_layer *layers, size_t count)
+{
+    ir_node before = last_of(layers, count);
+    side_layer merged = layers[0];
+    passes_piece *pieces = BASE_NEW_ARRAY(&r->scratch, passes_piece, count);
+    BASE_TRY_MEMORY(pieces, r->diag);
+    merged.groups = 0;
+    for (size_t i = 0; i < count; i++) {
+        pieces[i] = layers[i].x;
+        merged.groups += layers[i].groups;
+    }
+    ir_type type = *ir_type_of(r->graph, layers[0].x.root);
+    type.rank = 3;
+    type.dim[1] = ir_dim_const(merged.groups);
+    type.dim[2] = ir_dim_const(merged.k);
+    ir_value operands[3];
+    uint32_t operand_count = 0;
+    BASE_TRY(passes_pack(r, before, pieces, count, &type, &operands[0]));
+    BASE_TRY(
+        join_operands(r, layers, count, 3, (int64_t[]){merged.groups, merged.k, merged.n}, operands, &operand_count));
+    return finish(r, layers, count, operands, operand_count, before, &merged);
+}
+
+/* Joins what reads the same; `layers` becomes shorter. */
+static mtl_status join_all(passes_rewriter *r, side_layer *layers, size_t *count)
+{
+    qsort(layers, *count, sizeof *layers, by_operand);
+    size_t kept = 0;
+    for (size_t first = 0, end; first < *count; first = end) {
+        const side_layer *layer = &layers[first];
+        for (end = first + 1;
+             end < *count && layer->groups == 1 && layers[end].groups == 1 && layers[end].kind == layer->kind &&
+             layers[end].x.width == layer->x.width && passes_compare_pieces(&layers[end].x, &layer->x) == 0;
+             end++) {
+        }
+        side_layer merged = *layer;
+        if (end - first > 1) {
+            BASE_TRY(join(r, layer, end - first, &merged));
+        }
+        layers[kept++] = merged;
+    }
+    *count = kept;
+    return MTL_OK;
+}
+
+/* Layers whose results are all straight for the caller stay apart: one result would have to be copied out. */
+static bool all_outputs(passes_rewriter *r, const side_layer *layers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!passes_is_output(r, ir_node_of(r->graph, layers[i].node)->outputs[0])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static mtl_status batch_if_free(passes_rewriter *r, const side_layer *layers, size_t count)
+{
+    return count > 1 && !all_outputs(r, layers, count) ? batch(r, layers, count) : MTL_OK;
+}
+
+/* Layers of one shape. What is whole results goes into one batch, wherever it lies; each other run of neighbours into
+ * one of its own. */
+static mtl_status batch_shape(passes_rewriter *r, const side_layer *layers, size_t count)
+{
+    side_layer *movable = BASE_NEW_ARRAY(&r->scratch, side_layer, count);
+    BASE_TRY_MEMORY(movable, r->diag);
+    size_t movable_count = 0;
+    for (size_t first = 0, end; first < count; first = end) {
+        passes_piece run = layers[first].x;
+        for (end = first + 1; end < count && passes_follows(&run, &layers[end].x); end++) {
+            run.width += layers[end].x.width;
+        }
+        if (end - first < count && passes_is_whole_result(r, &run)) {
+            memcpy(&movable[movable_count], &layers[first], (end - first) * sizeof *layers);
+            movable_count += end - first;
+        } else {
+            BASE_TRY(batch_if_free(r, &layers[first], end - first));
+        }
+    }
+    return batch_if_free(r, movable, movable_count);
+}
+
+static mtl_status batch_all(passes_rewriter *r, side_layer *layers, size_t count)
+{
+    qsort(layers, count, sizeof *layers, by_shape);
+    for (size_t first = 0, end; first < count; first = end) {
+        const side_layer *layer = &layers[first];
+        for (end = first + 1;
+             end < count && layers[end].kind == layer->kind && layers[end].k == layer->k && layers[end].n == layer->n;
+             end++) {
+        }
+        BASE_TRY(end - first > 1 ? batch_shape(r, layer, end - first) : MTL_OK);
+    }
+    return MTL_OK;
+}
+
+mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab)
+{
+    side_layer *layers = BASE_NEW_ARRAY(&r->scratch, side_layer, slab->count);
+    BASE_TRY_MEMORY(layers, r->diag);
+    size_t count = 0;
+    for (size_t i = 0; i < slab->count; i++) {
+        if (read_layer(r, slab->nodes[i], &layers[count])) {
+            layers[count].order = i;
+            count++;
+        }
+    }
+    find_kinds(r->graph, layers, count);
+    BASE_TRY(join_all(r, layers, &count));
+    return batch_all(r, layers, count);
+}
