@@ -181,8 +181,24 @@ static mtl_status insert_stack(passes_rewriter *r, ir_node before, const passes_
                      : passes_join_strips(r, before, strips, count, 0, terms, stack);
 }
 
-/* The partial results: elements 1 and further of the scan, in place of the links. */
-static mtl_status replace_links(passes_rewriter *r, const ir_node *links, size_t count, ir_value scan, int64_t width)
+/* What the chain begins with is element 0 of the scan for its other readers too, so that the layers that read partial
+ * results find all of them side by side. The layer that computes it becomes another node, which only the stack reads. */
+static mtl_status detach_start(passes_rewriter *r, ir_value start, passes_strip *strip, bool *detached)
+{
+    const ir_node_info *layer = ir_producer(r->graph, start);
+    bool direct = strip->value == start;
+    *detached = r->uses[start] > 1 && (!direct || (layer != NULL && layer->op == IR_OP_linear));
+    if (!*detached || !direct) {
+        return MTL_OK;
+    }
+    return passes_insert(r, ir_info(r->graph, start)->node, IR_OP_linear, NULL, layer->inputs, layer->input_count,
+                         layer->attrs, layer->attr_count, NULL, &strip->value);
+}
+
+/* The partial results: elements 1 and further of the scan, in place of the links; element 0 in place of `start`, if that
+ * is not 0. */
+static mtl_status replace_links(passes_rewriter *r, const ir_node *links, size_t count, ir_value scan, int64_t width,
+                                ir_value start)
 {
     ir_type flat = *ir_type_of(r->graph, scan);
     flat.rank = 2;
@@ -192,18 +208,29 @@ static mtl_status replace_links(passes_rewriter *r, const ir_node *links, size_t
         BASE_TRY(passes_insert(r, links[0], IR_OP_reshape, NULL, &x, 1, NULL, 0, &flat, &scan));
     }
     flat.dim[1] = ir_dim_const(width);
+    ir_attr attrs[2] = {IR_INTS(starts, ((int64_t[]){0, 0}), 2), IR_INTS(steps, ((int64_t[]){1, 1}), 2)};
+    ir_value part, first = 0;
+    if (start != 0) {
+        ir_type type = *ir_type_of(r->graph, start);
+        BASE_TRY(passes_insert(r, links[0], IR_OP_slice, NULL, &scan, 1, attrs, 2, &flat, &part));
+        BASE_TRY(passes_insert(r, links[0], IR_OP_reshape, NULL, &part, 1, NULL, 0, &type, &first));
+    }
     for (size_t i = 0; i < count; i++) {
-        ir_attr attrs[2] = {IR_INTS(starts, ((int64_t[]){0, width * (int64_t)(i + 1)}), 2),
-                            IR_INTS(steps, ((int64_t[]){1, 1}), 2)};
-        ir_value part;
+        attrs[0] = (ir_attr)IR_INTS(starts, ((int64_t[]){0, width * (int64_t)(i + 1)}), 2);
         BASE_TRY(passes_insert(r, links[i], IR_OP_slice, NULL, &scan, 1, attrs, 2, &flat, &part));
         BASE_TRY(passes_become(r, links[i], IR_OP_reshape, &part, 1, NULL, 0, fate));
+    }
+    if (start != 0) { /* now that the links read it no more */
+        passes_substitute(r, start, first, fate);
     }
     return MTL_OK;
 }
 
-static mtl_status form_scan(passes_rewriter *r, const ir_node *links, size_t count, const passes_strip *strips)
+static mtl_status form_scan(passes_rewriter *r, const ir_node *links, size_t count, ir_value start,
+                            passes_strip *strips)
 {
+    bool detached;
+    BASE_TRY(detach_start(r, start, &strips[0], &detached));
     ir_op op = ir_node_of(r->graph, links[0])->op == IR_OP_add ? IR_OP_cumsum : IR_OP_cumprod;
     ir_attr attrs[3] = {IR_INT(axis, 1), IR_INT(exclusive, 0), IR_INT(reverse, 0)};
     ir_value stack, scan;
@@ -212,7 +239,7 @@ static mtl_status form_scan(passes_rewriter *r, const ir_node *links, size_t cou
     for (size_t i = 1; i < count; i++) {
         BASE_TRY(passes_take_sources(r, ir_info(r->graph, scan)->node, links[i]));
     }
-    return replace_links(r, links, count, scan, strips[0].length);
+    return replace_links(r, links, count, scan, strips[0].length, detached ? start : 0);
 }
 
 /* Partial results, the last one apart, that are read by more than the next link. */
@@ -268,7 +295,7 @@ static mtl_status form_chain(chains *c, ir_node last, bool *formed)
         return MTL_OK;
     }
     *formed = true;
-    return form_scan(r, links, count, strips);
+    return form_scan(r, links, count, elements[0], strips);
 }
 
 /* --- the last sum -------------------------------------------------------------------------------------------- */
