@@ -2,6 +2,7 @@
  * so that they stay native whatever the provider. */
 #include "runtime/internal.h"
 #include "runtime/native/native.h"
+#include "runtime/rows.h"
 
 typedef struct mix_state {
     runtime_ref weights, values, y;
@@ -22,10 +23,13 @@ static mtl_status mix_run(const void *state, const runtime_frame *frame)
     return MTL_OK;
 }
 
-/* Elements from one row of an operand (B, ., .) to the next; 0 where it has one row for all. */
+/* Elements from one row of an operand (B, ., .), a window or not, to the next; 0 where it has one row for all. */
 static size_t row_stride(const plan_view *view, const plan_tensor *tensor)
 {
     runtime_affine rows = runtime_extent(view, tensor, 0);
+    if (rows.per_row == 1 && rows.fixed == 0) {
+        return runtime_pitch(view, tensor) / sizeof(float);
+    }
     bool one = rows.fixed == 1 && rows.per_row == 0;
     return one ? 0 : (size_t)runtime_elements(view, tensor, 1, tensor->rank).fixed;
 }
@@ -57,7 +61,7 @@ mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *res
         .weights_stride = row_stride(view, weights),
         .values_stride = row_stride(view, values),
         .index = view->attrs + context->step->attrs,
-        .y_stride = (size_t)runtime_elements(view, y, 1, y->rank).fixed,
+        .y_stride = row_stride(view, y),
         .tasks = (size_t)runtime_extent(view, weights, 1).fixed,
         .experts = (size_t)runtime_extent(view, weights, 2).fixed,
         .h = (size_t)runtime_extent(view, values, 2).fixed,
@@ -71,48 +75,52 @@ mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *res
 typedef struct scan_state {
     runtime_ref x, y;
     runtime_affine outer, n, inner;
+    runtime_rows rows;
     native_scan call;
     plan_unary act;
     float a, b;
     const native_kernels *native;
+    runtime_rows_call run;
 } scan_state;
 
-static native_scan scan_call(const scan_state *s, const runtime_frame *frame)
+static native_scan scan_call(const scan_state *s, int64_t rows)
 {
     native_scan call = s->call;
-    call.outer = (size_t)runtime_at(s->outer, frame->rows);
-    call.n = (size_t)runtime_at(s->n, frame->rows);
-    call.inner = (size_t)runtime_at(s->inner, frame->rows);
+    call.outer = (size_t)runtime_at(s->outer, rows);
+    call.n = (size_t)runtime_at(s->n, rows);
+    call.inner = (size_t)runtime_at(s->inner, rows);
     return call;
+}
+
+static void scan_f32(const void *state, const runtime_frame *frame, const void *x, void *y, int64_t rows)
+{
+    (void)frame;
+    const scan_state *s = state;
+    const native_scan call = scan_call(s, rows);
+    s->native->scan(&call, x, y);
+    if (s->act != PLAN_UNARY_none) {
+        s->native->unary(s->act, s->a, s->b, y, y, call.outer * call.n * call.inner);
+    }
+}
+
+static void scan_i32(const void *state, const runtime_frame *frame, const void *x, void *y, int64_t rows)
+{
+    (void)frame;
+    const native_scan call = scan_call(state, rows);
+    native_scan_i32(&call, x, y);
+}
+
+static void scan_i64(const void *state, const runtime_frame *frame, const void *x, void *y, int64_t rows)
+{
+    (void)frame;
+    const native_scan call = scan_call(state, rows);
+    native_scan_i64(&call, x, y);
 }
 
 static mtl_status scan_run(const void *state, const runtime_frame *frame)
 {
     const scan_state *s = state;
-    const native_scan call = scan_call(s, frame);
-    float *y = (float *)runtime_out(frame, &s->y);
-    s->native->scan(&call, (const float *)runtime_in(frame, &s->x), y);
-    if (s->act != PLAN_UNARY_none) {
-        s->native->unary(s->act, s->a, s->b, y, y, call.outer * call.n * call.inner);
-    }
-    return MTL_OK;
-}
-
-static mtl_status scan_run_i32(const void *state, const runtime_frame *frame)
-{
-    const scan_state *s = state;
-    const native_scan call = scan_call(s, frame);
-    native_scan_i32(&call, (const int32_t *)(const void *)runtime_in(frame, &s->x),
-                    (int32_t *)(void *)runtime_out(frame, &s->y));
-    return MTL_OK;
-}
-
-static mtl_status scan_run_i64(const void *state, const runtime_frame *frame)
-{
-    const scan_state *s = state;
-    const native_scan call = scan_call(s, frame);
-    native_scan_i64(&call, (const int64_t *)(const void *)runtime_in(frame, &s->x),
-                    (int64_t *)(void *)runtime_out(frame, &s->y));
+    runtime_rows_run(&s->rows, frame, runtime_in(frame, &s->x), runtime_out(frame, &s->y), s->run, s);
     return MTL_OK;
 }
 
@@ -136,10 +144,12 @@ mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *re
     s->act = (plan_unary)attrs[3];
     s->a = (float)plan_attr_float(view, step, 4);
     s->b = (float)plan_attr_float(view, step, 5);
+    s->rows = runtime_rows_of(context);
+    *result = (runtime_step){.run = scan_run, .state = s, .kernel = x->dtype == MTL_F32 ? NULL : "plain"};
     switch (x->dtype) {
-    case MTL_F32: *result = (runtime_step){.run = scan_run, .state = s}; return MTL_OK;
-    case MTL_I32: *result = (runtime_step){.run = scan_run_i32, .state = s, .kernel = "plain"}; return MTL_OK;
-    case MTL_I64: *result = (runtime_step){.run = scan_run_i64, .state = s, .kernel = "plain"}; return MTL_OK;
+    case MTL_F32: s->run = scan_f32; return MTL_OK;
+    case MTL_I32: s->run = scan_i32; return MTL_OK;
+    case MTL_I64: s->run = scan_i64; return MTL_OK;
     default:
         return runtime_fail_step(context, MTL_UNSUPPORTED, "running %s of %s",
                                  plan_function_name(PLAN_OP_scan, step->function), mtl_dtype_name((mtl_dtype)x->dtype));
