@@ -64,7 +64,19 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     return 0;
 }
 
-/* Bytes that a step reads of input `i`: a gather or slice touches what it gives, not all of its table. */
+/* A gather or slice touches what it gives, not all of its table. */
+static bool reads_part(const plan_step *step, unsigned i)
+{
+    return (step->op == PLAN_OP_gather || step->op == PLAN_OP_slice) && i == 0;
+}
+
+static bool reads_whole_constant(const plan_view *view, const plan_step *step, unsigned i)
+{
+    const plan_tensor *tensor = plan_operand(view, step, i);
+    return tensor != NULL && tensor->storage == PLAN_STORAGE_CONST && !reads_part(step, i);
+}
+
+/* Bytes that a step reads of input `i`. */
 static form bytes_read(const plan_view *view, const plan_step *step, unsigned i, form output_bytes)
 {
     const plan_tensor *tensor = plan_operand(view, step, i);
@@ -72,7 +84,7 @@ static form bytes_read(const plan_view *view, const plan_step *step, unsigned i,
     if (tensor == NULL) {
         return (form){0};
     }
-    if ((step->op == PLAN_OP_gather || step->op == PLAN_OP_slice) && i == 0) {
+    if (reads_part(step, i)) {
         return output_bytes;
     }
     if (tensor->layout != PLAN_LAYOUT_DENSE) {
@@ -104,6 +116,9 @@ plan_cost plan_step_cost(const plan_view *view, const plan_step *step)
         form read = bytes_read(view, step, i, output_bytes);
         cost.bytes_fixed = add_up(cost.bytes_fixed, read.fixed);
         cost.bytes_per_row = add_up(cost.bytes_per_row, read.per_row);
+        if (reads_whole_constant(view, step, i)) {
+            cost.weight_bytes = add_up(cost.weight_bytes, read.fixed);
+        }
     }
     return cost;
 }

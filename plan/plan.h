@@ -96,6 +96,7 @@ const char *plan_dim_text(mtl_dim dim, char *text, size_t size);
 typedef struct plan_cost {
     uint64_t flops_fixed, flops_per_row;
     uint64_t bytes_fixed, bytes_per_row; /* weights count as fixed */
+    uint64_t weight_bytes;               /* of bytes_fixed: constants that are read whole */
 } plan_cost;
 plan_cost plan_step_cost(const plan_view *view, const plan_step *step);
 
