@@ -9,6 +9,7 @@
 int runtime_cmd_score(int argc, char **argv);
 int runtime_cmd_info(int argc, char **argv);
 int runtime_cmd_bench(int argc, char **argv);
+int runtime_cmd_machine(int argc, char **argv);
 
 /* --provider and --isa: texts to options. TOOL_ARGS_ERROR after one line on standard error. */
 int runtime_cmd_provider(const tool_args *args, const char *text, mtl_plan_options *options);

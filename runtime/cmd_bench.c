@@ -2,16 +2,14 @@
  * many threads; some callers at once share it, each with a session of its own. */
 #define _POSIX_C_SOURCE 200809L
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/checked.h"
-#include "base/half.h"
 #include "runtime/cmd.h"
+#include "runtime/cmd_bench.h"
 #include "runtime/internal.h"
 #include "runtime/native/native.h"
 #include "tool/json.h"
@@ -19,9 +17,7 @@
 enum {
     MOST_ROW_COUNTS = 64,
     MOST_THREADS = 1024,
-    BATCHES = 8,             /* prepared inputs, taken in turn */
-    BATCH_BYTES = 256 << 20, /* fewer of them when they would be larger than this together */
-    MOST_SAMPLES = 1 << 20,  /* calls of one measurement of one thread */
+    MOST_SAMPLES = 1 << 20, /* calls of one measurement of one thread */
     WARM_UP_CALLS = 5,
 };
 
@@ -33,158 +29,16 @@ typedef struct bench_options {
     long long rows[MOST_ROW_COUNTS], threads[MOST_ROW_COUNTS];
     size_t row_counts, thread_counts, callers;
     double seconds;
-    bool json;
+    bool json, profile;
+    const char *trace; /* a file for the trace of the profile, or NULL */
 } bench_options;
-
-/* `batches` times the inputs of a plan. */
-typedef struct bench_inputs {
-    size_t batches, count;
-    void **data; /* [batch * count + input] */
-} bench_inputs;
-
-/* --- inputs --- */
-
-static uint64_t random_next(uint64_t *state)
-{
-    *state += 0x9e3779b97f4a7c15u; /* splitmix64, Steele et al. 2014 */
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static double random_normal(uint64_t *state)
-{
-    double u = ((double)(random_next(state) >> 11) + 0.5) * 0x1p-53;
-    double v = (double)(random_next(state) >> 11) * 0x1p-53;
-    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-}
-
-/* Ids that are allowed for each input: those of the smallest table that it reaches; 0 where it reaches none. */
-static void find_limits(const mtl_plan *plan, int64_t *limits)
-{
-    const plan_view *view = &plan->view;
-    for (size_t i = 0; i < view->step_count; i++) {
-        const plan_step *step = &view->steps[i];
-        if (step->op != PLAN_OP_gather) {
-            continue;
-        }
-        const plan_tensor *source = runtime_origin(view, plan_operand(view, step, 1), i);
-        int64_t count = plan_dims(view, plan_operand(view, step, 0))[view->attrs[step->attrs]].fixed;
-        if (source->storage == PLAN_STORAGE_INPUT && count > 0) {
-            int64_t *limit = &limits[source->index];
-            *limit = *limit == 0 || count < *limit ? count : *limit;
-        }
-    }
-}
-
-#define FILL(type)                                                                                                     \
-    for (size_t i = 0; i < count; i++) {                                                                               \
-        ((type *)data)[i] = (type)(random_next(state) % (uint64_t)limit);                                              \
-    }                                                                                                                  \
-    break
-
-static void fill(mtl_dtype dtype, int64_t limit, uint64_t *state, void *data, size_t count)
-{
-    switch (dtype) {
-    case MTL_F32:
-        for (size_t i = 0; i < count; i++) {
-            ((float *)data)[i] = (float)random_normal(state);
-        }
-        break;
-    case MTL_F64:
-        for (size_t i = 0; i < count; i++) {
-            ((double *)data)[i] = random_normal(state);
-        }
-        break;
-    case MTL_F16:
-    case MTL_BF16:
-        for (size_t i = 0; i < count; i++) {
-            float number = (float)random_normal(state);
-            ((uint16_t *)data)[i] = dtype == MTL_F16 ? base_f16_from_f32(number) : base_bf16_from_f32(number);
-        }
-        break;
-    case MTL_I64:
-    case MTL_U64: FILL(uint64_t);
-    case MTL_I32:
-    case MTL_U32: FILL(uint32_t);
-    case MTL_I16:
-    case MTL_U16: FILL(uint16_t);
-    case MTL_I8:
-    case MTL_U8: FILL(uint8_t);
-    case MTL_BOOL: FILL(uint8_t);
-    }
-}
-#undef FILL
-
-/* What an integer input of this dtype may hold, at most `limit` ids; a small range where no table is known. */
-static int64_t limit_for(mtl_dtype dtype, int64_t limit)
-{
-    int64_t most = dtype == MTL_BOOL            ? 2
-                   : mtl_dtype_size(dtype) == 1 ? 128
-                   : mtl_dtype_size(dtype) == 2 ? 32768
-                                                : INT32_MAX;
-    limit = limit > 0 ? limit : 2;
-    return limit < most ? limit : most;
-}
-
-/* False: too large. */
-static bool tensor_bytes(const mtl_tensor_info *info, int64_t rows, size_t *bytes)
-{
-    size_t total = mtl_dtype_size(info->dtype);
-    for (int axis = 0; axis < info->rank; axis++) {
-        if (!base_mul_size(total, (size_t)mtl_dim_extent(info->shape[axis], rows, 1), &total)) {
-            return false;
-        }
-    }
-    *bytes = total;
-    return total <= PTRDIFF_MAX;
-}
-
-static void inputs_free(bench_inputs *inputs)
-{
-    for (size_t i = 0; inputs->data != NULL && i < inputs->batches * inputs->count; i++) {
-        free(inputs->data[i]);
-    }
-    free(inputs->data);
-    *inputs = (bench_inputs){0};
-}
-
-/* Makes up the inputs; on failure what was made is still to be freed. */
-static bool inputs_new(const mtl_plan *plan, int64_t rows, const int64_t *limits, bench_inputs *inputs)
-{
-    size_t once = 0;
-    *inputs = (bench_inputs){.batches = BATCHES, .count = mtl_plan_input_count(plan)};
-    for (size_t i = 0; i < inputs->count; i++) {
-        size_t bytes;
-        if (!tensor_bytes(mtl_plan_input(plan, i), rows, &bytes) || !base_add_size(once, bytes, &once)) {
-            return false;
-        }
-    }
-    if (once > BATCH_BYTES / BATCHES) {
-        inputs->batches = once > BATCH_BYTES ? 1 : BATCH_BYTES / once;
-    }
-    inputs->data = calloc(inputs->batches * inputs->count + 1, sizeof *inputs->data);
-    uint64_t state = 1;
-    for (size_t i = 0; inputs->data != NULL && i < inputs->batches * inputs->count; i++) {
-        size_t index = i % inputs->count, bytes = 0;
-        const mtl_tensor_info *info = mtl_plan_input(plan, index);
-        inputs->data[i] = tensor_bytes(info, rows, &bytes) ? malloc(bytes > 0 ? bytes : 1) : NULL;
-        if (inputs->data[i] == NULL) {
-            return false;
-        }
-        fill(info->dtype, limit_for(info->dtype, limits[index]), &state, inputs->data[i],
-             bytes / mtl_dtype_size(info->dtype));
-    }
-    return inputs->data != NULL;
-}
 
 /* --- one measurement --- */
 
 typedef struct bench_worker {
     mtl_plan *plan;
     const bench_options *options;
-    const bench_inputs *inputs;
+    const runtime_bench_inputs *inputs;
     int64_t rows;
     pthread_barrier_t *start;
     mtl_pool *pool; /* NULL: the caller's thread alone */
@@ -206,7 +60,7 @@ static double now(void)
 
 static mtl_status call(bench_worker *w, size_t turn)
 {
-    const bench_inputs *inputs = w->inputs;
+    const runtime_bench_inputs *inputs = w->inputs;
     const void *const *data = (const void *const *)(inputs->data + turn % inputs->batches * inputs->count);
     return mtl_session_run(w->session, w->rows, data, w->outputs, &w->error);
 }
@@ -254,7 +108,7 @@ static void worker_new(bench_worker *w)
     bool made = w->outputs != NULL && w->samples != NULL;
     for (size_t i = 0; made && i < count; i++) {
         size_t bytes;
-        made = tensor_bytes(mtl_plan_output(w->plan, i), w->rows, &bytes) &&
+        made = runtime_bench_bytes(mtl_plan_output(w->plan, i), w->rows, &bytes) &&
                (w->outputs[i] = malloc(bytes > 0 ? bytes : 1)) != NULL;
     }
     if (w->status == MTL_OK && !made) {
@@ -346,8 +200,8 @@ static int measure_workers(bench_worker *workers, const bench_options *options, 
     return failed != 0 ? failed : tell_failure(workers, options);
 }
 
-static int measure(mtl_plan *plan, const bench_options *options, const bench_inputs *inputs, tool_bench_result *result,
-                   tool_bench *bench)
+static int measure(mtl_plan *plan, const bench_options *options, const runtime_bench_inputs *inputs,
+                   tool_bench_result *result, tool_bench *bench)
 {
     mtl_pool *pool = NULL;
     mtl_error error;
@@ -388,14 +242,14 @@ static mtl_status fit_limits(mtl_plan *plan, const bench_options *options, int64
     worker_new(&w);
     mtl_status status = w.status;
     for (int attempt = 0; attempt < 64 && status == MTL_OK; attempt++) {
-        bench_inputs inputs;
-        bool made = inputs_new(plan, w.rows, limits, &inputs);
+        runtime_bench_inputs inputs;
+        bool made = runtime_bench_inputs_new(plan, w.rows, limits, &inputs);
         w.inputs = &inputs;
         status = MTL_OK;
         for (size_t i = 0; made && i < inputs.batches && status == MTL_OK; i++) {
             status = call(&w, i);
         }
-        inputs_free(&inputs);
+        runtime_bench_inputs_free(&inputs);
         if (!made || status != MTL_INVALID_DATA) {
             break;
         }
@@ -428,9 +282,9 @@ static int bench_all(mtl_plan *plan, const bench_options *options, const int64_t
                      tool_bench *bench)
 {
     for (size_t i = 0; i < options->row_counts; i++) {
-        bench_inputs inputs;
+        runtime_bench_inputs inputs;
         int failed = 0;
-        if (!inputs_new(plan, options->rows[i], limits, &inputs)) {
+        if (!runtime_bench_inputs_new(plan, options->rows[i], limits, &inputs)) {
             failed = runtime_cmd_fail("out of memory for the inputs of %lld rows", options->rows[i]);
         }
         for (size_t j = 0; j < options->thread_counts && failed == 0; j++) {
@@ -439,12 +293,28 @@ static int bench_all(mtl_plan *plan, const bench_options *options, const int64_t
             failed = measure(plan, options, &inputs, result, bench);
             bench->result_count++;
         }
-        inputs_free(&inputs);
+        runtime_bench_inputs_free(&inputs);
         if (failed != 0) {
             return failed;
         }
     }
     return 0;
+}
+
+static int profile_plan(mtl_plan *plan, const bench_options *options, const int64_t *limits)
+{
+    return runtime_bench_profile(plan, &(runtime_bench_profile_options){
+                                           .path = options->plan,
+                                           .provider = runtime_cmd_provider_name(options->open.provider),
+                                           .trace = options->trace,
+                                           .session = options->session,
+                                           .params = &options->params,
+                                           .rows = options->rows,
+                                           .row_counts = options->row_counts,
+                                           .seconds = options->seconds,
+                                           .json = options->json,
+                                           .limits = limits,
+                                       });
 }
 
 static int bench_plan(mtl_plan *plan, const bench_options *options)
@@ -455,7 +325,7 @@ static int bench_plan(mtl_plan *plan, const bench_options *options)
     if (failed) {
         runtime_cmd_fail("out of memory");
     } else {
-        find_limits(plan, limits);
+        runtime_bench_limits(plan, limits);
         mtl_error error;
         base_diag diag = {.error = &error};
         tool_bench bench = {
@@ -467,8 +337,14 @@ static int bench_plan(mtl_plan *plan, const bench_options *options)
             .results = results,
         };
         fit_limits(plan, options, limits); /* what still fails is told by the measurement */
-        failed = bench_all(plan, options, limits, results, &bench);
-        if (failed == 0 && options->json) {
+        if (options->profile) {
+            failed = profile_plan(plan, options, limits);
+        } else {
+            failed = bench_all(plan, options, limits, results, &bench);
+        }
+        if (options->profile) {
+            /* has been printed */
+        } else if (failed == 0 && options->json) {
             failed = tool_bench_print_json(&bench, stdout, &diag) != MTL_OK && runtime_cmd_fail("%s", error.message);
         } else if (failed == 0) {
             print_table(&bench);
@@ -506,6 +382,8 @@ enum {
     OPTION_ROWS_PER_THREAD,
     OPTION_SECONDS,
     OPTION_JSON,
+    OPTION_PROFILE,
+    OPTION_TRACE,
     OPTION_PARAM,
     OPTION_PROVIDER,
     OPTION_ISA,
@@ -522,6 +400,10 @@ static const tool_option option_table[OPTION_COUNT] = {
     [OPTION_ROWS_PER_THREAD] = RUNTIME_CMD_ROWS_PER_THREAD,
     [OPTION_SECONDS] = {"seconds", 0, "S", "time of one measurement (default: 1)"},
     [OPTION_JSON] = {"json", 0, NULL, "print one JSON object"},
+    [OPTION_PROFILE] = {"profile", 0, NULL,
+                        "tell the time, FLOPs and bytes of each step, and its share of\nwhat this machine can do"},
+    [OPTION_TRACE] = {"trace", 0, "FILE",
+                      "with --profile (implied): write Chrome trace JSON, for Perfetto\nor about://tracing"},
     [OPTION_PARAM] = RUNTIME_CMD_PARAM,
     [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
     [OPTION_ISA] = RUNTIME_CMD_ISA,
@@ -557,6 +439,8 @@ static int read_arguments(tool_args *args, bench_options *options)
             break;
         case OPTION_SECONDS: failed = read_seconds(args, value, &options->seconds); break;
         case OPTION_JSON: options->json = true; break;
+        case OPTION_TRACE: options->trace = value; /* fallthrough */
+        case OPTION_PROFILE: options->profile = true; break;
         case OPTION_PARAM: failed = runtime_cmd_param(args, value, &options->params); break;
         case OPTION_PROVIDER: failed = runtime_cmd_provider(args, value, &options->open); break;
         case OPTION_ISA: failed = runtime_cmd_isa(args, value, &options->open); break;
@@ -572,6 +456,10 @@ static int read_arguments(tool_args *args, bench_options *options)
     }
     if (failed == 0 && options->plan == NULL) {
         failed = tool_args_fail(args, "expected a PLAN");
+    }
+    if (failed == 0 && options->profile &&
+        (options->thread_counts != 1 || options->threads[0] != 1 || options->callers != 1)) {
+        failed = tool_args_fail(args, "--profile times the steps of one thread, expected --threads 1 and --callers 1");
     }
     return failed == 0 ? TOOL_ARGS_END : TOOL_ARGS_ERROR;
 }

@@ -144,6 +144,10 @@ typedef mtl_status (*runtime_prepare)(const runtime_context *context, runtime_st
  * the plan. */
 const char *runtime_step_kernel(const mtl_plan *plan, size_t number);
 
+/* run.c: checks the arguments of a call and fills the frame for all its rows (which may be 0: nothing to do). */
+mtl_status runtime_begin(const mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
+                         base_diag *diag, runtime_frame *frame);
+
 /* plan.c: the allocator of the options, or the default. False: an allocator without functions. */
 bool runtime_allocator(const mtl_allocator *given, const mtl_allocator *otherwise, mtl_allocator *result);
 

@@ -15,6 +15,7 @@ static const struct {
     {"score", runtime_cmd_score},
     {"info", runtime_cmd_info},
     {"bench", runtime_cmd_bench},
+    {"machine", runtime_cmd_machine},
 };
 
 int runtime_cmd_fail(const char *format, ...)
@@ -89,7 +90,9 @@ int main(int argc, char **argv)
         .version = mtl_runtime_version(),
         .usage = "score PLAN --inputs IN.npz --outputs OUT.npz [OPTION]...\n"
                  "info PLAN [--json]\n"
-                 "bench PLAN [--rows 1,16,64] [--threads 1] [--json] [OPTION]...",
+                 "bench PLAN [--rows 1,16,64] [--threads 1] [--json] [OPTION]...\n"
+                 "bench PLAN --profile [--trace FILE] [--rows 64] [--json] [OPTION]...\n"
+                 "machine [--json]",
         .summary = "Runs plans made by mtlc. `mtlrun COMMAND --help` tells more about a command.",
         .argc = argc,
         .argv = argv,
@@ -100,9 +103,9 @@ int main(int argc, char **argv)
         return runtime_cmd_flush();
     }
     if (option == TOOL_ARGS_POSITIONAL) {
-        tool_args_fail(&args, "unknown command '%s', expected score, info or bench", value);
+        tool_args_fail(&args, "unknown command '%s', expected score, info, bench or machine", value);
     } else if (option == TOOL_ARGS_END) {
-        tool_args_fail(&args, "expected a command: score, info or bench");
+        tool_args_fail(&args, "expected a command: score, info, bench or machine");
     }
     return 1;
 }

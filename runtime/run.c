@@ -192,20 +192,12 @@ static mtl_status run_tiled(const mtl_session *session, const runtime_frame *fra
     return failed == call.tiling.tiles ? MTL_OK : find_error(&call, frame, failed);
 }
 
-mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
-                           mtl_error *error)
+mtl_status runtime_begin(const mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
+                         base_diag *diag, runtime_frame *frame)
 {
-    base_diag diag = {.error = error};
-    if (session == NULL) {
-        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_session_run: session is NULL");
-    }
-    BASE_TRY(check_call(session, rows, inputs, outputs, &diag));
-    if (rows == 0) {
-        return MTL_OK;
-    }
-    const mtl_plan *plan = session->plan;
-    runtime_frame frame = {
-        .consts = plan->view.consts,
+    BASE_TRY(check_call(session, rows, inputs, outputs, diag));
+    *frame = (runtime_frame){
+        .consts = session->plan->view.consts,
         .params = session->params,
         .request = session->request,
         .row = session->row,
@@ -215,8 +207,24 @@ mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const
         .rows = rows,
         .total_rows = rows,
         .onednn = session->onednn != NULL ? session->onednn[0] : NULL,
-        .diag = &diag,
+        .diag = diag,
     };
+    return MTL_OK;
+}
+
+mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
+                           mtl_error *error)
+{
+    base_diag diag = {.error = error};
+    if (session == NULL) {
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_session_run: session is NULL");
+    }
+    runtime_frame frame;
+    BASE_TRY(runtime_begin(session, rows, inputs, outputs, &diag, &frame));
+    if (rows == 0) {
+        return MTL_OK;
+    }
+    const mtl_plan *plan = session->plan;
     BASE_TRY(run_steps(plan->steps, plan->view.meta->request_step_count, &frame));
     return session->max_rows > 0 ? run_rows(session, &frame) : run_tiled(session, &frame);
 }
