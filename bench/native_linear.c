@@ -92,12 +92,12 @@ static void run_provider(void *what, size_t rows)
     onednn_run_linear(p->session, p->step, &call, NULL);
 }
 
-static void measure_provider(void)
+static void measure_provider(bool copied)
 {
     const mtl_allocator allocator = {NULL, allocate, release};
     onednn_context *context;
     provider p;
-    const onednn_linear shape = {k, n, 1, k, 0, n, 0};
+    const onednn_linear shape = {k, n, 1, k, 0, n, 0, copied ? w : NULL};
     if (onednn_context_create(&allocator, native_select(MTL_ISA_AUTO), NULL, &context) != MTL_OK) {
         return;
     }
@@ -105,7 +105,8 @@ static void measure_provider(void)
         void *scratch = new_floats(onednn_scratch_bytes(context) / sizeof(float) + 16);
         if (onednn_session_create(context, NULL, scratch, NULL, &p.session) == MTL_OK) {
             char name[64];
-            snprintf(name, sizeof name, "onednn provider, %s", onednn_step_implementation(p.step));
+            snprintf(name, sizeof name, "onednn provider%s, %s", onednn_copied_bytes(p.step) > 0 ? ", copied" : "",
+                     onednn_step_implementation(p.step));
             measure(name, run_provider, &p);
             onednn_session_destroy(p.session);
         }
@@ -202,7 +203,8 @@ int main(int argc, char **argv)
             measure(name, run_native, &copy);
         }
     }
-    measure_provider();
+    measure_provider(false);
+    measure_provider(true);
     measure_matmul(false);
     measure_matmul(true);
     free(x);

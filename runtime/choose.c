@@ -35,3 +35,8 @@ bool runtime_choose_onednn(const mtl_plan *plan, plan_op op, size_t k, size_t n)
     }
     return false;
 }
+
+bool runtime_choose_needs_onednn(const mtl_plan *plan)
+{
+    return plan->provider == MTL_PROVIDER_ONEDNN;
+}

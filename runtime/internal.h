@@ -154,13 +154,23 @@ bool runtime_allocator(const mtl_allocator *given, const mtl_allocator *otherwis
 /* params.c: gives a new session the plan's values of its params. */
 void runtime_reset_params(mtl_session *session);
 
-/* choose.c: whether the step at hand is to go to oneDNN if that has a primitive for it. k, n: of products, else 0. */
+/* choose.c: whether the step at hand is to go to oneDNN if that has a primitive for it. k: of products, else 0; n: their
+ * columns, or the elements of a row; 0 for moves. */
 bool runtime_choose_onednn(const mtl_plan *plan, plan_op op, size_t k, size_t n);
+/* Whether any step may. */
+bool runtime_choose_needs_onednn(const mtl_plan *plan);
 
-/* steps_onednn.c: makes `result` a call of `step` over `rows`, which is affine in the tile's. `b` may be NULL. */
-mtl_status runtime_onednn_call(const runtime_context *context, const struct onednn_step *step, const runtime_ref *a,
-                               const runtime_ref *b, const runtime_ref *y, runtime_affine rows, runtime_step *result);
-/* "onednn IMPLEMENTATION" in the plan's memory; NULL: none left. */
+/* steps_onednn.c: makes `result` a call of `step` over `rows`, which is affine in the tile's. */
+typedef struct runtime_onednn_operands {
+    const runtime_ref *inputs;
+    size_t count;
+    int64_t start; /* bytes into the first input */
+    runtime_ref y;
+    runtime_affine rows;
+} runtime_onednn_operands;
+mtl_status runtime_onednn_call(const runtime_context *context, const runtime_onednn_operands *operands,
+                               const struct onednn_step *step, runtime_step *result);
+/* "onednn IMPLEMENTATION", with the bytes of a copy of weights, in the plan's memory; NULL: none left. */
 const char *runtime_onednn_name(const runtime_context *context, const struct onednn_step *step);
 /* Rows of the largest primitive: more are several calls. */
 enum { RUNTIME_ONEDNN_ROWS = 256 };

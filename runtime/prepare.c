@@ -93,9 +93,29 @@ static mtl_status prepare_providers(mtl_plan *plan, base_diag *diag)
     BASE_TRY_MEMORY(name, diag);
     snprintf(name, length, "native %s", plan->native->name);
     plan->native_name = name;
-    if (plan->provider == MTL_PROVIDER_ONEDNN) {
+    if (runtime_choose_needs_onednn(plan)) {
         BASE_TRY(onednn_context_create(&plan->allocator, plan->native, diag, &plan->onednn));
     }
+    return MTL_OK;
+}
+
+/* "native avx512", and why not oneDNN where that has only its reference code: "native avx512; oneDNN would use ref:any". */
+static mtl_status name_kernel(const runtime_context *context, runtime_step *step)
+{
+    static const char between[] = "; oneDNN would use ";
+    onednn_context *onednn = context->plan->onednn;
+    const char *refused = onednn != NULL ? onednn_refused(onednn, false) : NULL;
+    if (step->kernel == NULL) {
+        step->kernel = context->plan->native_name;
+    }
+    if (refused == NULL || strncmp(step->kernel, "onednn", strlen("onednn")) == 0) {
+        return MTL_OK;
+    }
+    size_t length = strlen(step->kernel) + sizeof between + strlen(refused);
+    char *name = RUNTIME_NEW(context->memory, char, length);
+    BASE_TRY_MEMORY(name, context->diag);
+    snprintf(name, length, "%s%s%s", step->kernel, between, refused);
+    step->kernel = name;
     return MTL_OK;
 }
 
@@ -112,10 +132,11 @@ mtl_status runtime_prepare_steps(mtl_plan *plan, base_diag *diag)
         if (context.step->op >= sizeof prepare / sizeof prepare[0] || prepare[context.step->op] == NULL) {
             return runtime_fail_step(&context, MTL_INTERNAL, "unknown operation %u", context.step->op);
         }
-        BASE_TRY(prepare[context.step->op](&context, &plan->steps[i]));
-        if (plan->steps[i].kernel == NULL) {
-            plan->steps[i].kernel = plan->native_name;
+        if (plan->onednn != NULL) {
+            onednn_refused(plan->onednn, true);
         }
+        BASE_TRY(prepare[context.step->op](&context, &plan->steps[i]));
+        BASE_TRY(name_kernel(&context, &plan->steps[i]));
     }
     return MTL_OK;
 }

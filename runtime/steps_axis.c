@@ -50,13 +50,22 @@ static mtl_status axis_onednn(const runtime_context *context, mtl_status status,
     if (status != MTL_OK) {
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }
-    return runtime_onednn_call(context, step, &s->x, NULL, &s->y, s->outer, result);
+    runtime_ref inputs[3] = {s->x};
+    size_t count = 1;
+    if (s->has_scale) {
+        inputs[count++] = s->scale;
+    }
+    if (s->has_bias) {
+        inputs[count++] = s->bias;
+    }
+    const runtime_onednn_operands operands = {.inputs = inputs, .count = count, .y = s->y, .rows = s->outer};
+    return runtime_onednn_call(context, &operands, step, result);
 }
 
 static bool wants_onednn(const runtime_context *context, plan_op op, const axis_state *s)
 {
     return !s->rows.x_window && !s->rows.y_window && s->n.per_row == 0 && s->inner.per_row == 0 && s->n.fixed > 0 &&
-           s->inner.fixed > 0 && runtime_choose_onednn(context->plan, op, 0, 0);
+           s->inner.fixed > 0 && runtime_choose_onednn(context->plan, op, 0, (size_t)s->n.fixed);
 }
 
 static void softmax_call(const void *state, const runtime_frame *frame, const void *x, void *y, int64_t rows)
@@ -148,5 +157,11 @@ mtl_status runtime_prepare_layer_norm(const runtime_context *context, runtime_st
     if (bias != NULL) {
         s->bias = runtime_ref_of(view, bias);
     }
-    return MTL_OK;
+    if (!wants_onednn(context, PLAN_OP_layer_norm, s)) {
+        return MTL_OK;
+    }
+    const onednn_step *call = NULL;
+    mtl_status status = onednn_add_layer_norm(context->plan->onednn, (size_t)s->n.fixed, s->has_scale, s->has_bias,
+                                              s->epsilon, RUNTIME_ONEDNN_ROWS, context->diag, &call);
+    return axis_onednn(context, status, call, s, result);
 }

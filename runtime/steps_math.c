@@ -71,6 +71,8 @@ static mtl_status linear_onednn(const runtime_context *context, linear_state *s,
         .x_group = s->x_group,
         .y_stride = s->call.y_stride,
         .y_group = s->y_group,
+        .w = s->w.storage == PLAN_STORAGE_CONST ? (const float *)(const void *)(context->view->consts + s->w.offset)
+                                                : NULL,
     };
     mtl_status status =
         onednn_add_linear(context->plan->onednn, &shape, RUNTIME_ONEDNN_ROWS, context->diag, &s->onednn);
@@ -273,7 +275,9 @@ static mtl_status matmul_onednn(const runtime_context *context, matmul_state *s,
     if (status != MTL_OK) {
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }
-    return runtime_onednn_call(context, step, &s->a, &s->b, &s->y, s->nest.extent[0], result);
+    const runtime_onednn_operands operands = {
+        .inputs = (const runtime_ref[]){s->a, s->b}, .count = 2, .y = s->y, .rows = s->nest.extent[0]};
+    return runtime_onednn_call(context, &operands, step, result);
 }
 
 mtl_status runtime_prepare_matmul(const runtime_context *context, runtime_step *result)
@@ -385,12 +389,10 @@ mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *r
     }
     bool floats = s->call == unary_f32;
     *result = (runtime_step){.run = unary_run, .state = s, .kernel = floats ? NULL : "plain"};
-    if (!floats || !runtime_choose_onednn(context->plan, PLAN_OP_unary, 0, 0)) {
-        return MTL_OK;
-    }
     bool affine = s->count.per_row != 0 && s->count.fixed != 0;
     int64_t n = s->count.per_row != 0 ? s->count.per_row : s->count.fixed;
-    if (affine || n <= 0 || s->rows.x_window || s->rows.y_window) {
+    if (!floats || affine || n <= 0 || s->rows.x_window || s->rows.y_window ||
+        !runtime_choose_onednn(context->plan, PLAN_OP_unary, 0, (size_t)n)) {
         return MTL_OK;
     }
     const onednn_step *step;
@@ -399,6 +401,7 @@ mtl_status runtime_prepare_unary(const runtime_context *context, runtime_step *r
     if (status != MTL_OK) {
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }
-    runtime_affine rows = {s->count.per_row == 0, s->count.per_row != 0};
-    return runtime_onednn_call(context, step, &s->x, NULL, &s->y, rows, result);
+    const runtime_onednn_operands operands = {
+        .inputs = &s->x, .count = 1, .y = s->y, .rows = {s->count.per_row == 0, s->count.per_row != 0}};
+    return runtime_onednn_call(context, &operands, step, result);
 }

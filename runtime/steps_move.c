@@ -4,6 +4,7 @@
 
 #include "runtime/internal.h"
 #include "runtime/native/native.h"
+#include "runtime/onednn/onednn.h"
 
 /* --- copy, store --- */
 
@@ -134,6 +135,28 @@ static mtl_status concat_run_windows(const void *state, const runtime_frame *fra
     return MTL_OK;
 }
 
+/* oneDNN takes blocks whose width no number of rows changes. */
+static mtl_status concat_onednn(const runtime_context *context, const concat_state *s, runtime_step *result)
+{
+    size_t widths[ONEDNN_SOURCES];
+    runtime_ref inputs[ONEDNN_SOURCES];
+    if (s->count > ONEDNN_SOURCES || runtime_has_window(context) || s->stride.per_row != 0) {
+        return MTL_OK;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        widths[i] = (size_t)s->parts[i].bytes.fixed / sizeof(float);
+        inputs[i] = s->parts[i].x;
+    }
+    const onednn_step *step;
+    mtl_status status =
+        onednn_add_concat(context->plan->onednn, widths, s->count, RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    const runtime_onednn_operands operands = {.inputs = inputs, .count = s->count, .y = s->y, .rows = s->outer};
+    return runtime_onednn_call(context, &operands, step, result);
+}
+
 mtl_status runtime_prepare_concat(const runtime_context *context, runtime_step *result)
 {
     const plan_view *view = context->view;
@@ -158,7 +181,9 @@ mtl_status runtime_prepare_concat(const runtime_context *context, runtime_step *
     s->pitch = runtime_pitch(view, y);
     *result = (runtime_step){
         .run = runtime_has_window(context) ? concat_run_windows : concat_run, .state = s, .kernel = "plain"};
-    return MTL_OK;
+    return y->dtype == MTL_F32 && runtime_choose_onednn(context->plan, PLAN_OP_concat, 0, 0)
+               ? concat_onednn(context, s, result)
+               : MTL_OK;
 }
 
 /* --- gather --- */

@@ -196,36 +196,55 @@ static mtl_status binary_run(const void *state, const runtime_frame *frame)
     return MTL_OK;
 }
 
-/* Whether operand `i` of the nest fits one of oneDNN's forms over (rows, n): all or one element, along either. */
-static bool onednn_operand(const runtime_nest *nest, unsigned i, int64_t n, bool *per_row, bool *full)
+/* Whether operand `i` of the nest, with elements of `size` bytes, is dense over those of (rows, m, n) that it has. */
+static bool onednn_operand(const runtime_nest *nest, unsigned i, int64_t size, const onednn_binary *shape,
+                           onednn_extents *extents)
 {
-    runtime_affine inner = nest->stride[i][nest->rank - 1], outer = {0, 0};
-    if (nest->rank == 2) {
+    runtime_affine inner = nest->stride[i][nest->rank - 1], middle = {0, 0}, outer = {0, 0};
+    if (nest->rank >= 2) {
         outer = nest->stride[i][0];
     } else if (nest->extent[0].per_row != 0) {
-        outer = runtime_times(inner, (runtime_affine){n, 0});
+        outer = runtime_times(inner, (runtime_affine){(int64_t)shape->n, 0});
     }
-    *per_row = outer.fixed != 0;
-    *full = inner.fixed != 0;
-    return inner.per_row == 0 && outer.per_row == 0 && (!*full || inner.fixed == 4) &&
-           (!*per_row || outer.fixed == (*full ? 4 * n : 4));
+    if (nest->rank == 3) {
+        middle = nest->stride[i][1];
+    }
+    *extents = (onednn_extents){outer.fixed != 0, middle.fixed != 0 || nest->rank < 3, inner.fixed != 0};
+    int64_t line = extents->n ? size * (int64_t)shape->n : size;
+    int64_t block = extents->m ? line * (int64_t)shape->m : line;
+    return inner.per_row == 0 && middle.per_row == 0 && outer.per_row == 0 &&
+           (inner.fixed == 0 || inner.fixed == size) && (middle.fixed == 0 || middle.fixed == line) &&
+           (outer.fixed == 0 || outer.fixed == block);
 }
 
-static mtl_status binary_onednn(const runtime_context *context, const binary_state *s, runtime_step *result)
+/* The nest as rows (affine) x m x n. False: it has another form. */
+static bool onednn_shape(const runtime_nest *nest, onednn_binary *shape, runtime_affine *rows)
+{
+    runtime_affine inner = nest->extent[nest->rank - 1];
+    *shape = (onednn_binary){.m = 1, .n = (size_t)inner.fixed};
+    *rows = nest->rank > 1 ? nest->extent[0] : (runtime_affine){1, 0};
+    if (nest->rank == 1 && inner.per_row != 0) {
+        *rows = (runtime_affine){0, 1};
+        shape->n = (size_t)inner.per_row;
+        return inner.fixed == 0;
+    }
+    if (nest->rank == 3) {
+        shape->m = (size_t)nest->extent[1].fixed;
+    }
+    return inner.per_row == 0 && nest->rank <= 3 && (nest->rank < 3 || nest->extent[1].per_row == 0);
+}
+
+static mtl_status binary_onednn(const runtime_context *context, const binary_state *s, bool compares,
+                                runtime_step *result)
 {
     const runtime_nest *nest = &s->nest;
-    runtime_affine rows = {1, 0}, inner = nest->extent[nest->rank - 1];
-    onednn_binary shape = {.n = (size_t)inner.fixed};
-    if (nest->rank == 2) {
-        rows = nest->extent[0];
-    } else if (inner.per_row != 0) {
-        rows = (runtime_affine){0, 1};
-        shape.n = (size_t)inner.per_row;
-    }
-    bool affine = inner.per_row != 0 && (nest->rank == 2 || inner.fixed != 0);
-    if (nest->rank > 2 || affine || shape.n == 0 || runtime_has_window(context) ||
-        !onednn_operand(nest, 1, (int64_t)shape.n, &shape.a_per_row, &shape.a_full) ||
-        !onednn_operand(nest, 2, (int64_t)shape.n, &shape.b_per_row, &shape.b_full)) {
+    runtime_affine rows;
+    onednn_binary shape;
+    onednn_extents y;
+    if (runtime_has_window(context) || !onednn_shape(nest, &shape, &rows) || shape.m == 0 || shape.n == 0 ||
+        !onednn_operand(nest, 0, compares ? 1 : 4, &shape, &y) || !onednn_operand(nest, 1, 4, &shape, &shape.a) ||
+        !onednn_operand(nest, 2, 4, &shape, &shape.b) ||
+        !runtime_choose_onednn(context->plan, PLAN_OP_binary, 0, shape.m * shape.n)) {
         return MTL_OK;
     }
     const onednn_step *step;
@@ -234,7 +253,9 @@ static mtl_status binary_onednn(const runtime_context *context, const binary_sta
     if (status != MTL_OK) {
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }
-    return runtime_onednn_call(context, step, &s->a, &s->b, &s->y, rows, result);
+    const runtime_onednn_operands operands = {
+        .inputs = (const runtime_ref[]){s->a, s->b}, .count = 2, .y = s->y, .rows = rows};
+    return runtime_onednn_call(context, &operands, step, result);
 }
 
 mtl_status runtime_prepare_binary(const runtime_context *context, runtime_step *result)
@@ -266,8 +287,7 @@ mtl_status runtime_prepare_binary(const runtime_context *context, runtime_step *
     runtime_nest_broadcast(&s->nest, view, b);
     runtime_nest_merge(&s->nest);
     *result = (runtime_step){.run = binary_run, .state = s, .kernel = a->dtype == MTL_F32 ? NULL : "plain"};
-    bool onednn = s->call == binary_f32 && runtime_choose_onednn(context->plan, PLAN_OP_binary, 0, 0);
-    return onednn ? binary_onednn(context, s, result) : MTL_OK;
+    return a->dtype == MTL_F32 && context->plan->onednn != NULL ? binary_onednn(context, s, compares, result) : MTL_OK;
 }
 
 typedef struct where_state {
@@ -377,6 +397,35 @@ static mtl_status move_new(const runtime_context *context, move_state **state, r
     return MTL_OK;
 }
 
+/* A move of floats as a reorder of oneDNN, once its nest is merged. */
+static mtl_status move_onednn(const runtime_context *context, const move_state *s, runtime_step *result)
+{
+    const runtime_nest *nest = &s->nest;
+    const plan_tensor *y = plan_result(context->view, context->step);
+    if (y->dtype != MTL_F32 || plan_is_window(y) || s->start.per_row != 0 ||
+        !runtime_choose_onednn(context->plan, (plan_op)context->step->op, 0, 0)) {
+        return MTL_OK;
+    }
+    size_t extents[MTL_MAX_RANK], strides[MTL_MAX_RANK];
+    for (unsigned axis = 0; axis < nest->rank; axis++) {
+        runtime_affine extent = nest->extent[axis], stride = nest->stride[1][axis];
+        if ((axis > 0 && extent.per_row != 0) || stride.per_row != 0 || stride.fixed <= 0 || stride.fixed % 4 != 0) {
+            return MTL_OK;
+        }
+        extents[axis] = (size_t)extent.fixed;
+        strides[axis] = (size_t)stride.fixed / 4;
+    }
+    const onednn_step *step;
+    mtl_status status = onednn_add_move(context->plan->onednn, extents + 1, nest->rank - 1, strides,
+                                        RUNTIME_ONEDNN_ROWS, context->diag, &step);
+    if (status != MTL_OK) {
+        return status == MTL_UNSUPPORTED ? MTL_OK : status;
+    }
+    const runtime_onednn_operands operands = {
+        .inputs = &s->x, .count = 1, .start = s->start.fixed, .y = s->y, .rows = nest->extent[0]};
+    return runtime_onednn_call(context, &operands, step, result);
+}
+
 mtl_status runtime_prepare_transpose(const runtime_context *context, runtime_step *result)
 {
     const plan_tensor *x = plan_operand(context->view, context->step, 0);
@@ -390,7 +439,7 @@ mtl_status runtime_prepare_transpose(const runtime_context *context, runtime_ste
     }
     runtime_nest_strided(&s->nest, strides);
     runtime_nest_merge(&s->nest);
-    return MTL_OK;
+    return move_onednn(context, s, result);
 }
 
 mtl_status runtime_prepare_slice(const runtime_context *context, runtime_step *result)
@@ -409,7 +458,7 @@ mtl_status runtime_prepare_slice(const runtime_context *context, runtime_step *r
     }
     runtime_nest_strided(&s->nest, strides);
     runtime_nest_merge(&s->nest);
-    return MTL_OK;
+    return move_onednn(context, s, result);
 }
 
 mtl_status runtime_prepare_expand(const runtime_context *context, runtime_step *result)

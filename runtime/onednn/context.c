@@ -1,4 +1,5 @@
 /* Contexts, and the primitives that steps share. */
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime/onednn/internal.h"
@@ -118,6 +119,11 @@ void onednn_context_destroy(onednn_context *context)
         context->steps = step->next;
         allocator.release(allocator.context, step, sizeof *step);
     }
+    while (context->copies != NULL) {
+        onednn_copy *copy = context->copies;
+        context->copies = copy->next;
+        allocator.release(allocator.context, copy, copy->bytes);
+    }
     while (context->primitives != NULL) {
         onednn_primitive *primitive = context->primitives;
         context->primitives = primitive->next;
@@ -132,7 +138,8 @@ void onednn_context_destroy(onednn_context *context)
 static bool same_spec(const onednn_spec *a, const onednn_spec *b)
 {
     if (a->kind != b->kind || a->algorithm != b->algorithm || memcmp(&a->alpha, &b->alpha, sizeof a->alpha) != 0 ||
-        memcmp(&a->beta, &b->beta, sizeof a->beta) != 0 || a->axis != b->axis || a->count != b->count) {
+        memcmp(&a->beta, &b->beta, sizeof a->beta) != 0 || a->axis != b->axis || a->flags != b->flags ||
+        a->count != b->count) {
         return false;
     }
     for (unsigned i = 0; i < a->count; i++) {
@@ -141,6 +148,26 @@ static bool same_spec(const onednn_spec *a, const onednn_spec *b)
         }
     }
     return true;
+}
+
+/* Mean and variance stay inside; they have the extents of x but the last. Scale and shift are always (n). */
+static dnnl_status_t describe_layer_norm(dnnl_engine_t engine, const onednn_spec *s, dnnl_primitive_attr_t attributes,
+                                         dnnl_primitive_desc_t *description)
+{
+    const dnnl_dims_t *dims;
+    dnnl_memory_desc_t statistics;
+    dnnl_status_t status = dnnl_memory_desc_query(s->operand[0], dnnl_query_dims, (void *)&dims);
+    if (status == dnnl_success) {
+        status = dnnl_memory_desc_create_with_tag(&statistics, 1, *dims, dnnl_f32, dnnl_a);
+    }
+    if (status != dnnl_success) {
+        return status;
+    }
+    status = dnnl_layer_normalization_forward_primitive_desc_create(description, engine, dnnl_forward_inference,
+                                                                    s->operand[0], s->operand[s->count - 1], statistics,
+                                                                    s->alpha, s->flags, attributes);
+    dnnl_memory_desc_destroy(statistics);
+    return status;
 }
 
 static dnnl_status_t describe(dnnl_engine_t engine, const onednn_spec *s, dnnl_primitive_attr_t attributes,
@@ -161,17 +188,27 @@ static dnnl_status_t describe(dnnl_engine_t engine, const onednn_spec *s, dnnl_p
                                                           o[0], o[1], s->alpha, s->beta, attributes);
     case ONEDNN_BINARY:
         return dnnl_binary_primitive_desc_create(description, engine, s->algorithm, o[0], o[1], o[2], attributes);
+    case ONEDNN_PRELU:
+        return dnnl_prelu_forward_primitive_desc_create(description, engine, dnnl_forward_inference, o[0], o[1], o[2],
+                                                        attributes);
+    case ONEDNN_LAYER_NORM: return describe_layer_norm(engine, s, attributes, description);
+    case ONEDNN_CONCAT:
+        return dnnl_concat_primitive_desc_create(description, engine, o[s->count - 1], (int)s->count - 1, s->axis,
+                                                 (const_dnnl_memory_desc_t const *)o, attributes);
+    case ONEDNN_REORDER: return dnnl_reorder_primitive_desc_create(description, o[0], engine, o[1], engine, attributes);
     }
     return dnnl_unimplemented;
 }
 
 /* Fills in the rest of `primitive` from its description; reference code is refused. */
-static mtl_status realise(onednn_primitive *primitive, dnnl_primitive_desc_t description, base_diag *diag)
+static mtl_status realise(onednn_context *context, onednn_primitive *primitive, dnnl_primitive_desc_t description,
+                          base_diag *diag)
 {
     const char *implementation = NULL;
     BASE_TRY(onednn_check(dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &implementation),
                           "asking for an implementation's name", diag));
     if (strncmp(implementation, "ref", 3) == 0) {
+        snprintf(context->refused, sizeof context->refused, "%s", implementation);
         return MTL_UNSUPPORTED;
     }
     const_dnnl_memory_desc_t scratch = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
@@ -200,7 +237,7 @@ static mtl_status create(onednn_context *context, onednn_primitive *primitive, b
                               "describing a primitive", diag);
     }
     if (status == MTL_OK) {
-        status = realise(primitive, description, diag);
+        status = realise(context, primitive, description, diag);
         dnnl_primitive_desc_destroy(description);
     }
     dnnl_primitive_attr_destroy(attributes);
@@ -238,6 +275,14 @@ mtl_status onednn_find(onednn_context *context, onednn_spec *spec, base_diag *di
     }
     *found = fresh;
     return MTL_OK;
+}
+
+const char *onednn_refused(onednn_context *context, bool forget)
+{
+    if (forget) {
+        context->refused[0] = '\0';
+    }
+    return context->refused[0] != '\0' ? context->refused : NULL;
 }
 
 size_t onednn_scratch_bytes(const onednn_context *context)

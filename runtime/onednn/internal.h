@@ -7,12 +7,24 @@
 #include "runtime/onednn/onednn.h"
 
 enum {
-    ONEDNN_OPERANDS = 3, /* the most that a primitive has: two sources and the destination */
-    ONEDNN_POWERS = 32,  /* row counts 2^0 .. 2^31 */
-    ONEDNN_PARTS = 2,    /* a linear layer's whole panels, and its last, narrower one */
+    ONEDNN_OPERANDS = ONEDNN_SOURCES + 1, /* the most that a primitive has: the destination is the last */
+    ONEDNN_POWERS = 32,                   /* row counts 2^0 .. 2^31 */
+    ONEDNN_PARTS = 2,                     /* a linear layer's whole panels, and its last, narrower one */
 };
 
-typedef enum onednn_kind { ONEDNN_MATMUL, ONEDNN_SOFTMAX, ONEDNN_REDUCTION, ONEDNN_ELTWISE, ONEDNN_BINARY } onednn_kind;
+enum { ONEDNN_REFUSED = 64 }; /* bytes */
+
+typedef enum onednn_kind {
+    ONEDNN_MATMUL,
+    ONEDNN_SOFTMAX,
+    ONEDNN_REDUCTION,
+    ONEDNN_ELTWISE,
+    ONEDNN_BINARY,
+    ONEDNN_PRELU,
+    ONEDNN_LAYER_NORM,
+    ONEDNN_CONCAT,
+    ONEDNN_REORDER
+} onednn_kind;
 
 /* What a primitive is made from; equal ones are one primitive. */
 typedef struct onednn_spec {
@@ -20,6 +32,7 @@ typedef struct onednn_spec {
     dnnl_alg_kind_t algorithm;
     float alpha, beta;
     int axis;
+    unsigned flags;                              /* layer norm: dnnl_use_scale, dnnl_use_shift */
     unsigned count;                              /* operands; the last is the destination */
     dnnl_memory_desc_t operand[ONEDNN_OPERANDS]; /* owned */
 } onednn_spec;
@@ -42,11 +55,22 @@ typedef struct onednn_part {
     size_t w_first, y_first;       /* floats, of the first */
 } onednn_part;
 
+/* Weights in a layout of oneDNN's, all groups of a step; the block begins with this. */
+typedef struct onednn_copy onednn_copy;
+struct onednn_copy {
+    onednn_copy *next;
+    size_t bytes; /* of the block */
+    size_t group; /* floats from one group to the next */
+    const float *weights;
+};
+
 struct onednn_step {
     onednn_step *next;
     onednn_part part[ONEDNN_PARTS];
     unsigned part_count, power_count, operand_count;
     bool swapped;                /* its two sources, for oneDNN */
+    const onednn_copy *copy;     /* linear: weights to use instead of the call's; or NULL */
+    size_t y_size;               /* bytes of an element of y; 0: 4 */
     size_t row[ONEDNN_OPERANDS]; /* floats from one row of an operand to the next; 0: the same for all */
     size_t n, groups, group[ONEDNN_OPERANDS], bias_group; /* linear only; floats between groups */
 };
@@ -57,7 +81,9 @@ struct onednn_context {
     dnnl_engine_t engine;
     onednn_primitive *primitives;
     onednn_step *steps;
+    onednn_copy *copies;
     size_t primitive_count, scratch_bytes;
+    char refused[ONEDNN_REFUSED]; /* see onednn_refused */
 };
 
 /* The calling thread's OpenMP count is 1 between the two; `quiet` gives what `restore` takes. */
@@ -66,6 +92,14 @@ void onednn_restore(int threads);
 
 /* MTL_OK, or what a oneDNN status is for us; `what` is for the message. */
 mtl_status onednn_check(dnnl_status_t status, const char *what, base_diag *diag);
+
+/* The layout of weights that oneDNN likes best for so many rows, which the caller destroys; MTL_UNSUPPORTED where our
+ * panels are as good. */
+mtl_status onednn_own_layout(onednn_context *context, const onednn_linear *shape, size_t rows, base_diag *diag,
+                             dnnl_memory_desc_t *layout);
+/* A copy of `shape->w`, owned by the context. */
+mtl_status onednn_copy_weights(onednn_context *context, const onednn_linear *shape, const_dnnl_memory_desc_t layout,
+                               base_diag *diag, const onednn_copy **copy);
 
 /* The primitive for `spec`, made or found. Takes over the spec's descriptors in any case. */
 mtl_status onednn_find(onednn_context *context, onednn_spec *spec, base_diag *diag, const onednn_primitive **found);

@@ -87,10 +87,23 @@ void onednn_session_destroy(onednn_session *session)
     session->allocator.release(session->allocator.context, session, session->bytes);
 }
 
-static dnnl_status_t execute(onednn_session *session, const onednn_primitive *p, const float *const *operands)
+static int source_argument(const onednn_spec *spec, unsigned i)
+{
+    switch (spec->kind) {
+    case ONEDNN_CONCAT: return DNNL_ARG_MULTIPLE_SRC + (int)i;
+    case ONEDNN_LAYER_NORM:
+        return i == 0                                               ? DNNL_ARG_SRC
+               : i == 1 && (spec->flags & (unsigned)dnnl_use_scale) ? DNNL_ARG_SCALE
+                                                                    : DNNL_ARG_SHIFT;
+    case ONEDNN_MATMUL:
+    case ONEDNN_PRELU: return i == 0 ? DNNL_ARG_SRC : DNNL_ARG_WEIGHTS;
+    default: return i == 0 ? DNNL_ARG_SRC : DNNL_ARG_SRC_1;
+    }
+}
+
+static dnnl_status_t execute(onednn_session *session, const onednn_primitive *p, const void *const *operands)
 {
     memories *m = &session->memories[p->index];
-    const int sources[] = {DNNL_ARG_SRC, p->spec.kind == ONEDNN_MATMUL ? DNNL_ARG_WEIGHTS : DNNL_ARG_SRC_1};
     dnnl_exec_arg_t args[ONEDNN_OPERANDS + 1];
     int count = 0;
     for (unsigned i = 0; i < p->spec.count; i++) {
@@ -99,7 +112,8 @@ static dnnl_status_t execute(onednn_session *session, const onednn_primitive *p,
         if (status != dnnl_success) {
             return status;
         }
-        args[count++] = (dnnl_exec_arg_t){i + 1 < p->spec.count ? sources[i] : DNNL_ARG_DST, m->operand[i]};
+        args[count++] =
+            (dnnl_exec_arg_t){i + 1 < p->spec.count ? source_argument(&p->spec, i) : DNNL_ARG_DST, m->operand[i]};
     }
     if (m->scratch != NULL) {
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, m->scratch};
@@ -108,10 +122,11 @@ static dnnl_status_t execute(onednn_session *session, const onednn_primitive *p,
 }
 
 /* All parts over all rows, in powers of two, the largest first. */
-static dnnl_status_t execute_rows(onednn_session *session, const onednn_step *step, const float *const *operands,
+static dnnl_status_t execute_rows(onednn_session *session, const onednn_step *step, const void *const *operands,
                                   size_t rows)
 {
     const unsigned last = step->operand_count - 1;
+    const size_t y_size = step->y_size > 0 ? step->y_size : sizeof(float);
     for (size_t row = 0; row < rows;) {
         unsigned power = step->power_count - 1;
         while ((size_t)1 << power > rows - row) {
@@ -120,12 +135,14 @@ static dnnl_status_t execute_rows(onednn_session *session, const onednn_step *st
         for (unsigned q = 0; q < step->part_count; q++) {
             const onednn_part *part = &step->part[q];
             for (size_t i = 0; i < part->repeat; i++) {
-                const float *at[ONEDNN_OPERANDS] = {NULL};
+                const void *at[ONEDNN_OPERANDS] = {NULL};
                 for (unsigned o = 0; o <= last; o++) {
-                    at[o] = operands[o] + row * step->row[o];
+                    size_t more = o == last ? part->y_first + i * part->y_step
+                                  : o == 1  ? part->w_first + i * part->w_step
+                                            : 0;
+                    size_t bytes = (row * step->row[o] + more) * (o == last ? y_size : sizeof(float));
+                    at[o] = (const unsigned char *)operands[o] + bytes;
                 }
-                at[1] += last > 1 ? part->w_first + i * part->w_step : 0;
-                at[last] += part->y_first + i * part->y_step;
                 const dnnl_status_t status = execute(session, part->power[power], at);
                 if (status != dnnl_success) {
                     return status;
@@ -137,7 +154,7 @@ static dnnl_status_t execute_rows(onednn_session *session, const onednn_step *st
     return dnnl_success;
 }
 
-static dnnl_status_t execute_quietly(onednn_session *session, const onednn_step *step, const float *const *operands,
+static dnnl_status_t execute_quietly(onednn_session *session, const onednn_step *step, const void *const *operands,
                                      size_t rows)
 {
     const int threads = onednn_quiet();
@@ -163,7 +180,9 @@ mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, c
     const native_kernels *kernels = session->context->kernels;
     for (size_t g = 0; g < step->groups; g++) {
         float *y = call->y + g * step->group[2];
-        const float *const operands[] = {call->x + g * step->group[0], call->w + g * step->group[1], y};
+        const float *w =
+            step->copy != NULL ? step->copy->weights + g * step->copy->group : call->w + g * step->group[1];
+        const void *const operands[] = {call->x + g * step->group[0], w, y};
         BASE_TRY(ran(execute_quietly(session, step, operands, call->rows), diag));
         for (size_t r = 0; r < call->rows; r++) {
             float *row = y + r * step->row[2];
@@ -181,10 +200,10 @@ mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, c
     return MTL_OK;
 }
 
-mtl_status onednn_run(onednn_session *session, const onednn_step *step, const float *const *inputs, float *y,
+mtl_status onednn_run(onednn_session *session, const onednn_step *step, const float *const *inputs, void *y,
                       size_t rows, base_diag *diag)
 {
-    const float *operands[ONEDNN_OPERANDS];
+    const void *operands[ONEDNN_OPERANDS];
     for (unsigned i = 0; i + 1 < step->operand_count; i++) {
         operands[step->swapped ? 1 - i : i] = inputs[i];
     }

@@ -3,8 +3,8 @@
 
 #include "runtime/onednn/internal.h"
 
-/* Adds an operand with these extents and strides (NULL: dense) to a spec. */
-static mtl_status operand(onednn_spec *spec, int rank, const size_t *extents, const size_t *strides, base_diag *diag)
+static mtl_status operand_of(onednn_spec *spec, dnnl_data_type_t type, int rank, const size_t *extents,
+                             const size_t *strides, base_diag *diag)
 {
     dnnl_dims_t dims, steps;
     size_t dense = 1;
@@ -14,9 +14,15 @@ static mtl_status operand(onednn_spec *spec, int rank, const size_t *extents, co
         dense *= extents[i];
     }
     dnnl_memory_desc_t fresh = NULL;
-    const dnnl_status_t status = dnnl_memory_desc_create_with_strides(&fresh, rank, dims, dnnl_f32, steps);
+    const dnnl_status_t status = dnnl_memory_desc_create_with_strides(&fresh, rank, dims, type, steps);
     spec->operand[spec->count++] = status == dnnl_success ? fresh : NULL;
     return onednn_check(status, "describing an operand", diag);
+}
+
+/* Adds an operand with these extents and strides (NULL: dense) to a spec. */
+static mtl_status operand(onednn_spec *spec, int rank, const size_t *extents, const size_t *strides, base_diag *diag)
+{
+    return operand_of(spec, dnnl_f32, rank, extents, strides, diag);
 }
 
 typedef struct row_recipe {
@@ -25,8 +31,10 @@ typedef struct row_recipe {
     /* Adds the operands for so many rows. */
     mtl_status (*operands)(const struct row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag);
     const void *shape;
-    size_t columns, panels; /* of the part at hand, for linear; panels 0: one panel, two-dimensional */
-    size_t n, inner;        /* for softmax, reduce, unary */
+    const_dnnl_memory_desc_t layout; /* of the weights, for linear with a copy of them */
+    size_t columns, panels;          /* of the part at hand, for linear; panels 0: one panel, two-dimensional */
+    size_t n, inner;                 /* for softmax, reduce, unary, layer norm */
+    bool compares;                   /* for binary: y is bool */
 } row_recipe;
 
 static mtl_status add_part(onednn_context *context, const row_recipe *recipe, base_diag *diag, onednn_step *step,
@@ -140,6 +148,38 @@ static mtl_status add_panels(onednn_context *context, row_recipe *recipe, size_t
     return status;
 }
 
+static mtl_status copied_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
+{
+    const onednn_linear *l = recipe->shape;
+    BASE_TRY(operand(spec, 2, (const size_t[]){rows, l->k}, (const size_t[]){l->x_stride, 1}, diag));
+    dnnl_memory_desc_t weights = NULL;
+    const dnnl_status_t status = dnnl_memory_desc_clone(&weights, recipe->layout);
+    spec->operand[spec->count++] = status == dnnl_success ? weights : NULL;
+    BASE_TRY(onednn_check(status, "describing an operand", diag));
+    return operand(spec, 2, (const size_t[]){rows, l->n}, (const size_t[]){l->y_stride, 1}, diag);
+}
+
+/* A copy of the weights in oneDNN's own layout, one for all row counts. */
+static mtl_status add_copied(onednn_context *context, row_recipe *recipe, base_diag *diag, onednn_step *step)
+{
+    const onednn_linear *l = recipe->shape;
+    if (l->w == NULL) {
+        return MTL_UNSUPPORTED;
+    }
+    dnnl_memory_desc_t layout;
+    BASE_TRY(onednn_own_layout(context, l, recipe->rows_most, diag, &layout));
+    recipe->layout = layout;
+    recipe->operands = copied_operands;
+    step->part_count = 1;
+    step->part[0] = (onednn_part){.repeat = 1};
+    mtl_status status = add_part(context, recipe, diag, step, &step->part[0]);
+    if (status == MTL_OK) {
+        status = onednn_copy_weights(context, l, layout, diag, &step->copy);
+    }
+    dnnl_memory_desc_destroy(layout);
+    return status;
+}
+
 mtl_status onednn_add_linear(onednn_context *context, const onednn_linear *shape, size_t max_rows, base_diag *diag,
                              const onednn_step **step)
 {
@@ -156,7 +196,10 @@ mtl_status onednn_add_linear(onednn_context *context, const onednn_linear *shape
         .bias_group = native_padded(shape->n),
     };
     row_recipe recipe = {.base = {.kind = ONEDNN_MATMUL}, .rows_most = max_rows, .shape = shape};
-    const mtl_status status = add_blocked(context, &recipe, diag, &built);
+    mtl_status status = add_copied(context, &recipe, diag, &built);
+    if (status == MTL_UNSUPPORTED) {
+        status = add_blocked(context, &recipe, diag, &built);
+    }
     if (status != MTL_UNSUPPORTED) {
         return status == MTL_OK ? keep(context, &built, diag, step) : status;
     }
@@ -239,6 +282,7 @@ mtl_status onednn_add_reduce(onednn_context *context, plan_reduce f, size_t n, s
     dnnl_alg_kind_t algorithm;
     switch (f) {
     case PLAN_REDUCE_sum: algorithm = dnnl_reduction_sum; break;
+    case PLAN_REDUCE_prod: algorithm = dnnl_reduction_mul; break;
     case PLAN_REDUCE_mean: algorithm = dnnl_reduction_mean; break;
     default: return MTL_UNSUPPORTED; /* its max and min lose NaN */
     }
@@ -300,40 +344,189 @@ mtl_status onednn_add_unary(onednn_context *context, plan_unary f, float a, floa
     return add_single(context, &recipe, &built, diag, step);
 }
 
+static size_t row_elements(const onednn_binary *p, const onednn_extents *e)
+{
+    return (e->m ? p->m : 1) * (e->n ? p->n : 1);
+}
+
 static mtl_status binary_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
 {
     const onednn_binary *p = recipe->shape;
-    BASE_TRY(operand(spec, 2, (const size_t[]){p->a_per_row ? rows : 1, p->a_full ? p->n : 1}, NULL, diag));
-    BASE_TRY(operand(spec, 2, (const size_t[]){p->b_per_row ? rows : 1, p->b_full ? p->n : 1}, NULL, diag));
-    return operand(spec, 2, (const size_t[]){rows, p->n}, NULL, diag);
+    const onednn_extents all = {true, true, true}, *extents[] = {&p->a, &p->b, &all};
+    for (int i = 0; i < 3; i++) {
+        const onednn_extents *e = extents[i];
+        const size_t shape[] = {e->rows ? rows : 1, e->m ? p->m : 1, e->n ? p->n : 1};
+        const size_t flat[] = {shape[0], shape[1] * shape[2]};
+        const dnnl_data_type_t type = i == 2 && recipe->compares ? dnnl_u8 : dnnl_f32;
+        BASE_TRY(operand_of(spec, type, p->m == 1 ? 2 : 3, p->m == 1 ? flat : shape, NULL, diag));
+    }
+    return MTL_OK;
+}
+
+/* How oneDNN computes a function of ours: `turned`, with its operands in the other order. Its min and max lose NaN, and
+ * its greater and greater_or_equal are true for NaN. */
+typedef struct binary_form {
+    onednn_kind kind;
+    dnnl_alg_kind_t algorithm;
+    bool commutes, turned, compares;
+} binary_form;
+
+static bool find_binary_form(plan_binary f, binary_form *form)
+{
+    *form = (binary_form){.kind = ONEDNN_BINARY};
+    switch (f) {
+    case PLAN_BINARY_add: *form = (binary_form){ONEDNN_BINARY, dnnl_binary_add, true, false, false}; return true;
+    case PLAN_BINARY_mul: *form = (binary_form){ONEDNN_BINARY, dnnl_binary_mul, true, false, false}; return true;
+    case PLAN_BINARY_sub: form->algorithm = dnnl_binary_sub; return true;
+    case PLAN_BINARY_div: form->algorithm = dnnl_binary_div; return true;
+    case PLAN_BINARY_prelu: form->kind = ONEDNN_PRELU; return true;
+    case PLAN_BINARY_equal: *form = (binary_form){ONEDNN_BINARY, dnnl_binary_eq, true, false, true}; return true;
+    case PLAN_BINARY_less: *form = (binary_form){ONEDNN_BINARY, dnnl_binary_lt, false, false, true}; return true;
+    case PLAN_BINARY_less_or_equal:
+        *form = (binary_form){ONEDNN_BINARY, dnnl_binary_le, false, false, true};
+        return true;
+    case PLAN_BINARY_greater: *form = (binary_form){ONEDNN_BINARY, dnnl_binary_lt, false, true, true}; return true;
+    case PLAN_BINARY_greater_or_equal:
+        *form = (binary_form){ONEDNN_BINARY, dnnl_binary_le, false, true, true};
+        return true;
+    default: return false;
+    }
+}
+
+static bool is_whole(const onednn_binary *p, const onednn_extents *e)
+{
+    return e->rows && (e->m || p->m == 1) && (e->n || p->n == 1);
 }
 
 mtl_status onednn_add_binary(onednn_context *context, plan_binary f, const onednn_binary *shape, size_t max_rows,
                              base_diag *diag, const onednn_step **step)
 {
-    row_recipe recipe = {.base = {.kind = ONEDNN_BINARY}, .rows_most = max_rows, .operands = binary_operands};
-    switch (f) {
-    case PLAN_BINARY_add: recipe.base.algorithm = dnnl_binary_add; break;
-    case PLAN_BINARY_sub: recipe.base.algorithm = dnnl_binary_sub; break;
-    case PLAN_BINARY_mul: recipe.base.algorithm = dnnl_binary_mul; break;
-    case PLAN_BINARY_div: recipe.base.algorithm = dnnl_binary_div; break;
-    default: return MTL_UNSUPPORTED; /* its min and max lose NaN */
-    }
-    /* oneDNN broadcasts the second operand only. */
-    const bool a_whole = shape->a_per_row && (shape->a_full || shape->n == 1);
-    const bool b_whole = shape->b_per_row && (shape->b_full || shape->n == 1);
-    const bool commutes = f != PLAN_BINARY_sub && f != PLAN_BINARY_div;
-    if (shape->n == 0 || (!a_whole && !(b_whole && commutes))) {
+    binary_form form;
+    if (shape->m == 0 || shape->n == 0 || !find_binary_form(f, &form)) {
         return MTL_UNSUPPORTED;
     }
-    const onednn_binary swapped = {shape->n, shape->b_per_row, shape->b_full, shape->a_per_row, shape->a_full};
-    const onednn_binary *used = a_whole ? shape : &swapped;
-    recipe.shape = used;
+    /* oneDNN broadcasts the second operand only. */
+    const bool swapped = form.turned || (form.commutes && !is_whole(shape, &shape->a));
+    const onednn_binary turned = {shape->m, shape->n, shape->b, shape->a};
+    const onednn_binary *used = swapped ? &turned : shape;
+    if (!is_whole(used, &used->a)) {
+        return MTL_UNSUPPORTED;
+    }
+    const row_recipe recipe = {
+        .base = {.kind = form.kind, .algorithm = form.algorithm},
+        .rows_most = max_rows,
+        .operands = binary_operands,
+        .shape = used,
+        .compares = form.compares,
+    };
+    const size_t all = shape->m * shape->n;
     onednn_step built = {
         .operand_count = 3,
-        .swapped = !a_whole,
-        .row = {shape->n, used->b_per_row ? (used->b_full ? shape->n : 1) : 0, shape->n},
+        .swapped = swapped,
+        .y_size = form.compares ? 1 : 0,
+        .row = {all, used->b.rows ? row_elements(used, &used->b) : 0, all},
     };
+    return add_single(context, &recipe, &built, diag, step);
+}
+
+static mtl_status layer_norm_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
+{
+    const unsigned flags = recipe->base.flags;
+    BASE_TRY(operand(spec, 2, (const size_t[]){rows, recipe->n}, NULL, diag));
+    for (int i = 0; i < 2; i++) {
+        if (flags & (unsigned)(i == 0 ? dnnl_use_scale : dnnl_use_shift)) {
+            BASE_TRY(operand(spec, 1, (const size_t[]){recipe->n}, NULL, diag));
+        }
+    }
+    return operand(spec, 2, (const size_t[]){rows, recipe->n}, NULL, diag);
+}
+
+mtl_status onednn_add_layer_norm(onednn_context *context, size_t n, bool scale, bool bias, float epsilon,
+                                 size_t max_rows, base_diag *diag, const onednn_step **step)
+{
+    if (n == 0) {
+        return MTL_UNSUPPORTED;
+    }
+    const unsigned flags = (scale ? (unsigned)dnnl_use_scale : 0) | (bias ? (unsigned)dnnl_use_shift : 0);
+    const row_recipe recipe = {
+        .base = {.kind = ONEDNN_LAYER_NORM, .alpha = epsilon, .flags = flags},
+        .rows_most = max_rows,
+        .operands = layer_norm_operands,
+        .n = n,
+    };
+    onednn_step built = {.operand_count = 2u + scale + bias, .row = {n}};
+    built.row[built.operand_count - 1] = n;
+    return add_single(context, &recipe, &built, diag, step);
+}
+
+typedef struct concat_shape {
+    const size_t *widths;
+    size_t count, sum;
+} concat_shape;
+
+static mtl_status concat_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
+{
+    const concat_shape *p = recipe->shape;
+    for (size_t i = 0; i < p->count; i++) {
+        BASE_TRY(operand(spec, 2, (const size_t[]){rows, p->widths[i]}, NULL, diag));
+    }
+    return operand(spec, 2, (const size_t[]){rows, p->sum}, NULL, diag);
+}
+
+mtl_status onednn_add_concat(onednn_context *context, const size_t *widths, size_t count, size_t max_rows,
+                             base_diag *diag, const onednn_step **step)
+{
+    if (count == 0 || count > ONEDNN_SOURCES) {
+        return MTL_UNSUPPORTED;
+    }
+    concat_shape shape = {.widths = widths, .count = count};
+    onednn_step built = {.operand_count = (unsigned)count + 1};
+    for (size_t i = 0; i < count; i++) {
+        if (widths[i] == 0) {
+            return MTL_UNSUPPORTED;
+        }
+        built.row[i] = widths[i];
+        shape.sum += widths[i];
+    }
+    built.row[count] = shape.sum;
+    const row_recipe recipe = {.base = {.kind = ONEDNN_CONCAT, .axis = 1},
+                               .rows_most = max_rows,
+                               .operands = concat_operands,
+                               .shape = &shape};
+    return add_single(context, &recipe, &built, diag, step);
+}
+
+typedef struct move_shape {
+    const size_t *extents, *strides;
+    unsigned rank;
+} move_shape;
+
+static mtl_status move_operands(const row_recipe *recipe, size_t rows, onednn_spec *spec, base_diag *diag)
+{
+    const move_shape *p = recipe->shape;
+    size_t extents[MTL_MAX_RANK + 1] = {rows};
+    memcpy(extents + 1, p->extents, p->rank * sizeof *extents);
+    BASE_TRY(operand(spec, (int)p->rank + 1, extents, p->strides, diag));
+    return operand(spec, (int)p->rank + 1, extents, NULL, diag);
+}
+
+mtl_status onednn_add_move(onednn_context *context, const size_t *extents, unsigned rank, const size_t *strides,
+                           size_t max_rows, base_diag *diag, const onednn_step **step)
+{
+    size_t all = 1;
+    for (unsigned i = 0; i < rank; i++) {
+        all *= extents[i];
+    }
+    for (unsigned i = 0; i <= rank; i++) { /* 0 would repeat an element, which oneDNN has no reorder for */
+        all = strides[i] == 0 ? 0 : all;
+    }
+    if (all == 0 || rank > MTL_MAX_RANK) {
+        return MTL_UNSUPPORTED;
+    }
+    const move_shape shape = {extents, strides, rank};
+    const row_recipe recipe = {
+        .base = {.kind = ONEDNN_REORDER}, .rows_most = max_rows, .operands = move_operands, .shape = &shape};
+    onednn_step built = {.operand_count = 2, .row = {strides[0], all}};
     return add_single(context, &recipe, &built, diag, step);
 }
 

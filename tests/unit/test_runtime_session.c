@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* syscall, mkstemp */
 #include "tests/unit/runtime_ranker.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@
 static atomic_long malloc_calls;
 
 #if HAVE_MALLOC_COUNT
-/* Ours come before libc's for the whole process; glibc keeps its own under these names. */
+/* Ours come before libc's for the whole process, oneDNN's library included; glibc keeps its own under these names. */
+#pragma GCC visibility push(default)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
@@ -57,6 +59,14 @@ void *aligned_alloc(size_t alignment, size_t size)
     malloc_calls++;
     return __libc_memalign(alignment, size);
 }
+
+int posix_memalign(void **memory, size_t alignment, size_t size)
+{
+    malloc_calls++;
+    *memory = __libc_memalign(alignment, size);
+    return *memory != NULL ? 0 : ENOMEM;
+}
+#pragma GCC visibility pop
 #endif
 
 /* Inputs and outputs for up to so many rows. */
@@ -206,6 +216,32 @@ static void test_workspace(void **state)
     mtl_plan_close(plan);
     assert_int_equal(count.live, 0);
     assert_int_equal(count.live_bytes, 0);
+}
+
+/* oneDNN allocates in every execution of a primitive, and frees it again: told here, and in docs/kernels.md. */
+static void test_onednn_allocations(void **state)
+{
+    fixture *f = *state;
+    enum { CALLS = 20 };
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_ONEDNN, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 64, 0);
+    long primitives = 0;
+    for (size_t i = 0; i < plan->view.step_count; i++) {
+        primitives += strncmp(plan->steps[i].kernel, "onednn", 6) == 0;
+    }
+    assert_true(primitives >= 4);
+    run(session, 1, &f->t); /* what it sets up once */
+    long first = malloc_calls;
+    run(session, 1, &f->t);
+    long each = malloc_calls - first;
+    for (int i = 0; i < CALLS; i++) {
+        run(session, 1, &f->t);
+    }
+    assert_int_equal(malloc_calls - first, (CALLS + 1) * each);
+    printf("# note oneDNN: %ld allocations in a call of %ld primitives\n", each, primitives);
+    assert_true(HAVE_MALLOC_COUNT ? each > 0 && each <= 16 * primitives : each == 0);
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
 }
 
 static mtl_status open_and_create(const fixture *f, const mtl_plan_options *options, mtl_error *error)
@@ -564,6 +600,7 @@ int main(void)
         TEST(test_signature),
         TEST(test_tiles),
         TEST(test_workspace),
+        TEST(test_onednn_allocations),
         TEST(test_allocation_failures),
         TEST(test_threads),
         TEST(test_files),
