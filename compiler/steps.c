@@ -1,4 +1,5 @@
 /* From a node to its step: one function a family of ops, one table that says which. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,12 @@ static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *n
     const char *act = ir_find_attr(node, IR_ATTR_act)->text;
     draft->function = function_code(PLAN_OP_linear, act);
     set_parameters(node, draft);
+    int64_t columns = ir_attr_int(node, IR_ATTR_act_columns); /* 0: all */
+    if (columns % PLAN_PANEL != 0) {
+        return base_fail(lowering->diag, MTL_UNSUPPORTED, "act_columns %" PRId64 ", expected a multiple of %d", columns,
+                         PLAN_PANEL);
+    }
+    draft->attrs[draft->attr_count++] = columns;
     BASE_TRY(compiler_tensor(lowering, node->inputs[0], &draft->inputs[0]));
     BASE_TRY(compiler_panels_tensor(lowering, node->inputs[1], &draft->inputs[1]));
     draft->input_count = 2;

@@ -110,14 +110,15 @@ mtl_status ir_eval_linear(const ir_eval_call *call)
     if (n == 0) {
         return MTL_OK;
     }
-    int64_t rows = (int64_t)call->output->count / n;
+    const ir_attr *act_columns = ir_find_attr(call->node, IR_ATTR_act_columns);
+    int64_t rows = (int64_t)call->output->count / n, active = act_columns != NULL ? act_columns->i : n;
     for (int64_t row = 0; row < rows; row++) {
         int64_t group = row % groups;
         double *out = y + row * n;
         product_floats(x + row * k, weights + group * k * n, 1, k, n, out);
         for (int64_t column = 0; column < n; column++) {
             double sum = bias != NULL ? out[column] + bias[group * n + column] : out[column];
-            out[column] = ir_eval_unary_float(op, call->node, sum);
+            out[column] = column < active ? ir_eval_unary_float(op, call->node, sum) : sum;
         }
     }
     return MTL_OK;

@@ -38,9 +38,14 @@ mtl_status ir_infer_matmul(const ir_infer_context *c, ir_type *type)
     return MTL_OK;
 }
 
-/* The function that follows a linear layer: "" or a unary op on floats. */
-static mtl_status check_act(const ir_infer_context *c)
+/* The function that follows a linear layer of n columns: "" or a unary op on floats. */
+static mtl_status check_act(const ir_infer_context *c, ir_dim n)
 {
+    const ir_attr *columns = ir_find_attr(c->info, IR_ATTR_act_columns);
+    if (columns != NULL && (columns->i < 1 || columns->i > n.c)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "act_columns %lld, expected 1 to %s",
+                       (long long)columns->i, ir_infer_dim_text(c, n));
+    }
     const char *act = ir_find_attr(c->info, IR_ATTR_act)->text;
     ir_op op;
     if (act != NULL && (act[0] == '\0' || (ir_op_find(act, &op) && ir_op_is_unary(op) && op != IR_OP_not))) {
@@ -54,7 +59,6 @@ mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)
     const ir_type *x = ir_infer_operand(c, 0), *w = ir_infer_operand(c, 1);
     BASE_TRY(ir_infer_check_float(c, 0));
     BASE_TRY(ir_infer_one_dtype(c));
-    BASE_TRY(check_act(c));
     for (uint32_t i = 1; i < c->info->input_count; i++) {
         if (ir_infer_has_operand(c, i) && !ir_is_const(c->graph, c->info->inputs[i])) {
             return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "operand %u is not a constant", (unsigned)i);
@@ -66,6 +70,7 @@ mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)
         (grouped && !ir_dim_equal(x->dim[x->rank - 2], w->dim[0]))) {
         return no_product(c);
     }
+    BASE_TRY(check_act(c, w->dim[w->rank - 1]));
     ir_type bias = {.dtype = x->dtype, .rank = w->rank - 1, .dim = {w->dim[0]}};
     bias.dim[bias.rank - 1] = w->dim[w->rank - 1];
     if (ir_infer_has_operand(c, 2) && !ir_type_equal(ir_infer_operand(c, 2), &bias)) {

@@ -19,7 +19,7 @@ static bool read_layer(passes_rewriter *r, ir_node n, side_layer *layer)
 {
     const ir_graph *graph = r->graph;
     const ir_node_info *node = ir_node_of(graph, n);
-    if (node->op != IR_OP_linear) {
+    if (node->op != IR_OP_linear || ir_find_attr(node, IR_ATTR_act_columns) != NULL) {
         return false;
     }
     ir_value x = passes_resolve(r, node->inputs[0]);
@@ -123,14 +123,19 @@ static mtl_status join_operands(passes_rewriter *r, const side_layer *layers, si
     return MTL_OK;
 }
 
-/* The merged layer, and its pieces in the places of the members. */
+/* The merged layer, and its pieces in the places of the members. `act_columns`: of the merged one; 0: all. */
 static mtl_status finish(passes_rewriter *r, const side_layer *layers, size_t count, const ir_value *operands,
-                         uint32_t operand_count, ir_node before, side_layer *merged)
+                         uint32_t operand_count, int64_t act_columns, ir_node before, side_layer *merged)
 {
     const ir_node_info *like = ir_node_of(r->graph, layers[0].node);
+    ir_attr attrs[IR_ATTR_COUNT] = {0};
+    uint32_t attr_count = like->attr_count;
+    memcpy(attrs, like->attrs, attr_count * sizeof *attrs);
+    if (act_columns != 0) {
+        attrs[attr_count++] = (ir_attr)IR_INT(act_columns, act_columns); /* the last one of attrs.def */
+    }
     ir_value y;
-    BASE_TRY(
-        passes_insert(r, before, IR_OP_linear, NULL, operands, operand_count, like->attrs, like->attr_count, NULL, &y));
+    BASE_TRY(passes_insert(r, before, IR_OP_linear, NULL, operands, operand_count, attrs, attr_count, NULL, &y));
     passes_piece piece = {.root = y};
     size_t order = 0;
     for (size_t i = 0; i < count; i++) {
@@ -150,7 +155,8 @@ static mtl_status finish(passes_rewriter *r, const side_layer *layers, size_t co
 }
 
 /* All layers read the same rows. */
-static mtl_status join(passes_rewriter *r, const side_layer *layers, size_t count, side_layer *merged)
+static mtl_status join(passes_rewriter *r, const side_layer *layers, size_t count, int64_t act_columns,
+                       side_layer *merged)
 {
     ir_node before = last_of(layers, count);
     *merged = layers[0];
@@ -165,7 +171,7 @@ static mtl_status join(passes_rewriter *r, const side_layer *layers, size_t coun
     uint32_t operand_count = 0;
     BASE_TRY(passes_piece_value(r, before, &layers[0].x, &type, &operands[0]));
     BASE_TRY(join_operands(r, layers, count, 2, (int64_t[]){merged->k, merged->n}, operands, &operand_count));
-    return finish(r, layers, count, operands, operand_count, before, merged);
+    return finish(r, layers, count, operands, operand_count, act_columns, before, merged);
 }
 
 /* All layers have the same k and n. */
@@ -189,7 +195,7 @@ static mtl_status batch(passes_rewriter *r, const side_layer *layers, size_t cou
     BASE_TRY(passes_pack(r, before, pieces, count, &type, &operands[0]));
     BASE_TRY(
         join_operands(r, layers, count, 3, (int64_t[]){merged.groups, merged.k, merged.n}, operands, &operand_count));
-    return finish(r, layers, count, operands, operand_count, before, &merged);
+    return finish(r, layers, count, operands, operand_count, 0, before, &merged);
 }
 
 /* Joins what reads the same; `layers` becomes shorter. */
@@ -206,7 +212,7 @@ static mtl_status join_all(passes_rewriter *r, side_layer *layers, size_t *count
         }
         side_layer merged = *layer;
         if (end - first > 1) {
-            BASE_TRY(join(r, layer, end - first, &merged));
+            BASE_TRY(join(r, layer, end - first, 0, &merged));
         }
         layers[kept++] = merged;
     }
@@ -266,6 +272,50 @@ static mtl_status batch_all(passes_rewriter *r, side_layer *layers, size_t count
     return MTL_OK;
 }
 
+/* Those that read the same rows are neighbours, whatever they are; wide ones first. */
+static int by_rows(const void *left, const void *right)
+{
+    const side_layer *a = left, *b = right;
+    int order = passes_compare_pieces(&a->x, &b->x);
+    order = order != 0 ? order : compare_sizes(a->x.width, b->x.width);
+    order = order != 0 ? order : compare_sizes(b->n, a->n);
+    return order != 0 ? order : compare_sizes((int64_t)a->order, (int64_t)b->order);
+}
+
+/* A layer of its own still, with an activation or without. */
+static bool is_free(passes_rewriter *r, const side_layer *layer, bool active)
+{
+    const ir_node_info *node = ir_node_of(r->graph, layer->node);
+    ir_value y = node->outputs[0];
+    return layer->groups == 1 && (ir_find_attr(node, IR_ATTR_act)->text[0] != '\0') == active &&
+           passes_resolve(r, y) == y && !passes_is_output(r, y);
+}
+
+/* The gates, which have no activation, go behind the experts that read the same: one product. In panels, where the
+ * activation ends must be where a panel ends. */
+static mtl_status add_gates(passes_rewriter *r, side_layer *layers, size_t count)
+{
+    enum { PANEL = 16 };
+    qsort(layers, count, sizeof *layers, by_rows);
+    for (size_t first = 0, end; first < count; first = end) {
+        const side_layer *experts = NULL, *gates = NULL;
+        for (end = first; end < count && layers[end].x.width == layers[first].x.width &&
+                          passes_compare_pieces(&layers[end].x, &layers[first].x) == 0;
+             end++) {
+            if (experts == NULL && layers[end].n % PANEL == 0 && is_free(r, &layers[end], true)) {
+                experts = &layers[end];
+            } else if (gates == NULL && is_free(r, &layers[end], false)) {
+                gates = &layers[end];
+            }
+        }
+        if (experts != NULL && gates != NULL) {
+            side_layer pair[2] = {*experts, *gates}, merged;
+            BASE_TRY(join(r, pair, 2, experts->n, &merged));
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab)
 {
     side_layer *layers = BASE_NEW_ARRAY(&r->scratch, side_layer, slab->count);
@@ -279,5 +329,6 @@ mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab)
     }
     find_kinds(r->graph, layers, count);
     BASE_TRY(join_all(r, layers, &count));
-    return batch_all(r, layers, count);
+    BASE_TRY(batch_all(r, layers, count));
+    return add_gates(r, layers, count);
 }

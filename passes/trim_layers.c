@@ -99,7 +99,8 @@ static bool read_packed(const ir_graph *graph, const ir_node_info *node, packed 
 {
     const ir_type *type = ir_type_of(graph, node->outputs[0]);
     int64_t width;
-    if ((node->op != IR_OP_linear && node->op != IR_OP_mix) || !passes_row_width(type, &width)) {
+    if ((node->op != IR_OP_linear && node->op != IR_OP_mix) || !passes_row_width(type, &width) ||
+        ir_find_attr(node, IR_ATTR_act_columns) != NULL) {
         return false;
     }
     int unit = node->op == IR_OP_linear && ir_type_of(graph, node->inputs[1])->rank == 2 ? 1 : 2;

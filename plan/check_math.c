@@ -48,6 +48,18 @@ static mtl_status check_weights(const plan_step_check *check, const mtl_dim **we
     return MTL_OK;
 }
 
+/* The activation ends where a panel ends. */
+static mtl_status check_active_columns(const plan_step_check *check, int64_t n)
+{
+    int64_t columns = check->view->attrs[check->step->attrs + 2];
+    if (columns < 0 || columns > n || columns % PLAN_PANEL != 0 || (columns > 0 && check->step->function == 0)) {
+        return plan_fail_here(check,
+                              "the activation is for %" PRId64 " columns of %" PRId64 ", expected a multiple of %d",
+                              columns, n, PLAN_PANEL);
+    }
+    return MTL_OK;
+}
+
 mtl_status plan_check_linear(const plan_step_check *check)
 {
     const mtl_dim *w = NULL;
@@ -70,6 +82,7 @@ mtl_status plan_check_linear(const plan_step_check *check)
                               plan_function_name(PLAN_OP_linear, check->step->function));
     }
     BASE_TRY(plan_expect_parameters(check, check->step->function, 0));
+    BASE_TRY(check_active_columns(check, w[2].fixed));
     shape.dims[shape.rank - 1] = w[2];
     return plan_expect_output(check, MTL_F32, &shape);
 }

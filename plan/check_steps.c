@@ -114,7 +114,7 @@ mtl_status plan_expect_function(const plan_step_check *check, bool none)
 mtl_status plan_expect_parameters(const plan_step_check *check, unsigned function, unsigned first)
 {
     unsigned used = plan_unary_parameters(function);
-    for (unsigned i = 0; first + i < check->step->attr_count; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         double number = plan_attr_float(check->view, check->step, first + i);
         if (i >= used ? plan_attr(check, first + i) != 0 : number != number) {
             return plan_fail_here(check, "parameter %u is not %s", i, i >= used ? "used, but not 0" : "a number");

@@ -117,6 +117,7 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
         .act = (plan_unary)step->function,
         .a = (float)plan_attr_float(view, step, 0),
         .b = (float)plan_attr_float(view, step, 1),
+        .act_columns = (size_t)view->attrs[step->attrs + 2],
     };
     s->rows = runtime_elements(view, x, 0, x->rank - (s->groups > 1 ? 2 : 1));
     s->x = runtime_ref_of(view, x);

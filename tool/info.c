@@ -159,6 +159,9 @@ static json_t *step_of(const plan_view *view, size_t i, const char *kernel, tota
     put(object, "program", json_string(i < view->meta->request_step_count ? "request" : "row"), ok);
     put(object, "op", json_string(plan_op_name(step->op)), ok);
     put(object, "function", json_string(plan_function_name(step->op, step->function)), ok);
+    if (step->op == PLAN_OP_linear && view->attrs[step->attrs + 2] != 0) { /* the rest of the columns has none */
+        put(object, "function_columns", json_integer(view->attrs[step->attrs + 2]), ok);
+    }
     put(object, "attrs", attrs_of(view, step, ok), ok);
     put(object, "inputs", inputs, ok);
     put(object, "output", tensor_of(view, plan_result(view, step), true, ok), ok);

@@ -65,6 +65,17 @@ static const char *cost_text(table *of, const json_t *object, const char *fixed_
                       : keep(of, base_arena_format(of->arena, "%s + %s/row", grouped(of, fixed), rows));
 }
 
+/* "relu", "relu of 128": of the first 128 columns. */
+static const char *function_text(table *of, const json_t *step)
+{
+    const char *function = text_of(step, "function");
+    if (json_object_get(step, "function_columns") == NULL) {
+        return function;
+    }
+    return keep(of,
+                base_arena_format(of->arena, "%s of %s", function, grouped(of, number_of(step, "function_columns"))));
+}
+
 /* "(4*B, 512)"; "(B, 8)@16/64" is columns 16 to 23 of rows of 64. */
 static const char *shape_text(table *of, const json_t *tensor)
 {
@@ -204,7 +215,7 @@ static mtl_status print_program(table *of, const json_t *root, const char *progr
         }
         kernels |= json_object_get(step, "kernel") != NULL;
         of->rows[of->count++] = (row){
-            {grouped(of, number_of(step, "index")), text_of(step, "op"), text_of(step, "function"),
+            {grouped(of, number_of(step, "index")), text_of(step, "op"), function_text(of, step),
              operands_text(of, step), cost_text(of, step, "flops_fixed", "flops_per_row"),
              cost_text(of, step, "bytes_fixed", "bytes_per_row"), text_of(step, "kernel"), text_of(step, "label")}};
     }

@@ -274,7 +274,7 @@ static void linear_head(const native_linear *call)
     }
 }
 
-static void linear(const native_linear *call)
+static void linear_columns(const native_linear *call)
 {
     if (call->n == 0) {
         return;
@@ -312,6 +312,24 @@ static void linear(const native_linear *call)
             activate(call, row, rows);
         }
     }
+}
+
+/* Experts with an activation, then gates without: panels of both lie one after the other. */
+static void linear(const native_linear *call)
+{
+    if (call->act_columns == 0 || call->act_columns >= call->n) {
+        linear_columns(call);
+        return;
+    }
+    native_linear active = *call, plain = *call;
+    active.n = call->act_columns;
+    plain.n -= active.n;
+    plain.w += active.n * call->k;
+    plain.bias = call->bias != NULL ? call->bias + active.n : NULL;
+    plain.y += active.n;
+    plain.act = PLAN_UNARY_none;
+    linear_columns(&active);
+    linear_columns(&plain);
 }
 
 #endif

@@ -34,6 +34,8 @@ typedef struct native_linear {
     size_t rows, k, n;
     plan_unary act; /* of float32 to float32, or PLAN_UNARY_none */
     float a, b;     /* its parameters, as in `unary` */
+    /* act is for so many of the n columns, the first ones: a multiple of 16; 0: for all. */
+    size_t act_columns;
 } native_linear;
 
 /* Shares of vectors: every gate of a ranker with its experts, or a cross-stitch unit.

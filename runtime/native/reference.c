@@ -64,7 +64,8 @@ static void linear(const native_linear *call)
             for (size_t i = 0; i < call->k; i++) {
                 sum += call->x[r * call->x_stride + i] * panel[i * PLAN_PANEL];
             }
-            call->y[r * call->y_stride + j] = activation(call->act, call->a, call->b, sum);
+            bool plain = call->act_columns != 0 && j >= call->act_columns;
+            call->y[r * call->y_stride + j] = plain ? sum : activation(call->act, call->a, call->b, sum);
         }
     }
 }

@@ -178,6 +178,8 @@ mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, c
                              base_diag *diag)
 {
     const native_kernels *kernels = session->context->kernels;
+    const size_t active = call->act_columns != 0 && call->act_columns < step->n ? call->act_columns : step->n;
+    const bool dense = step->row[2] == active;
     for (size_t g = 0; g < step->groups; g++) {
         float *y = call->y + g * step->group[2];
         const float *w =
@@ -189,12 +191,12 @@ mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, c
             if (call->bias != NULL) {
                 kernels->binary(PLAN_BINARY_add, row, 1, call->bias + g * step->bias_group, 1, row, step->n);
             }
-            if (call->act != PLAN_UNARY_none && step->row[2] != step->n) {
-                kernels->unary(call->act, call->a, call->b, row, row, step->n);
+            if (call->act != PLAN_UNARY_none && !dense) {
+                kernels->unary(call->act, call->a, call->b, row, row, active);
             }
         }
-        if (call->act != PLAN_UNARY_none && step->row[2] == step->n) {
-            kernels->unary(call->act, call->a, call->b, y, y, call->rows * step->n);
+        if (call->act != PLAN_UNARY_none && dense) {
+            kernels->unary(call->act, call->a, call->b, y, y, call->rows * active);
         }
     }
     return MTL_OK;

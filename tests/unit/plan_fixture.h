@@ -133,8 +133,8 @@ static void fixture_steps(plan_builder *builder)
     add_step(builder, PLAN_OP_unary, PLAN_UNARY_relu, INPUTS(T_USER), T_USER_RELU, 0, 0, 0, 2, "relu_user");
     add_step(builder, PLAN_OP_copy, 0, INPUTS(T_USER_RELU), T_OUT_USER, 0, 0, 0, 0, "");
     add_step(builder, PLAN_OP_linear, PLAN_UNARY_leaky_relu, INPUTS(T_X, T_W1, T_B1), T_HIDDEN, plan_float_attr(0.01),
-             0, 0, 2, "gemm0, leaky0");
-    add_step(builder, PLAN_OP_linear, 0, INPUTS(T_HIDDEN_GROUPS, T_W2), T_EXPERTS, 0, 0, 0, 2, "bmm");
+             0, 0, 3, "gemm0, leaky0");
+    add_step(builder, PLAN_OP_linear, 0, INPUTS(T_HIDDEN_GROUPS, T_W2), T_EXPERTS, 0, 0, 0, 3, "bmm");
     add_step(builder, PLAN_OP_unary, PLAN_UNARY_sigmoid, INPUTS(T_EXPERTS), T_EXPERTS, 0, 0, 0, 2, "sigmoid");
     add_step(builder, PLAN_OP_reduce, PLAN_REDUCE_sum, INPUTS(T_EXPERTS), T_SUM, 1, 2, 0, 2, "sum");
     add_step(builder, PLAN_OP_expand, 0, INPUTS(T_USER_RELU), T_TILED, 0, 0, 0, 0, "expand");

@@ -226,7 +226,9 @@ static void reference_linear(const op_case *c, int64_t rows, void *const *in, do
                 sum += (double)x[block * (size_t)k + (size_t)i] *
                        (double)w[(group * (size_t)k + (size_t)i) * (size_t)n + (size_t)j];
             }
-            out[block * (size_t)n + (size_t)j] = c->function == PLAN_UNARY_relu      ? fmax(sum, 0)
+            bool plain = c->attrs[2] != 0 && j >= c->attrs[2];
+            out[block * (size_t)n + (size_t)j] = plain                               ? sum
+                                                 : c->function == PLAN_UNARY_relu    ? fmax(sum, 0)
                                                  : c->function == PLAN_UNARY_sigmoid ? 1 / (1 + exp(-sum))
                                                                                      : sum;
         }

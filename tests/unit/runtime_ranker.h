@@ -69,14 +69,14 @@ static inline void build_ranker(maker *m)
     uint32_t table_tensor = maker_const(m, MTL_F32, (int64_t[]){TABLE, WIDTH}, 2, table);
     uint32_t w_tensor = maker_weights(m, 1, FEATURES + WIDTH, HIDDEN, w), bias_tensor = maker_bias(m, 1, HIDDEN, bias);
     uint32_t w_user_tensor = maker_weights(m, 1, USER, HIDDEN, w_user);
-    const int64_t none[2] = {0, 0};
-    maker_step(m, PLAN_OP_linear, 0, (uint32_t[]){user, w_user_tensor}, 2, projected, none, 2);
+    const int64_t none[3] = {0, 0, 0};
+    maker_step(m, PLAN_OP_linear, 0, (uint32_t[]){user, w_user_tensor}, 2, projected, none, 3);
     maker_step(m, PLAN_OP_extents, 0, NULL, 0, n, (int64_t[]){0, 1}, 2);
     m->meta.request_step_count = 2;
     maker_step(m, PLAN_OP_cast, 0, &flat_id, 1, wide, NULL, 0);
     maker_step(m, PLAN_OP_gather, 0, (uint32_t[]){table_tensor, wide}, 2, embedded, (int64_t[]){0}, 1);
     maker_step(m, PLAN_OP_concat, 0, (uint32_t[]){x, embedded}, 2, joined, (int64_t[]){1}, 1);
-    maker_step(m, PLAN_OP_linear, PLAN_UNARY_relu, (uint32_t[]){joined, w_tensor, bias_tensor}, 3, hidden, none, 2);
+    maker_step(m, PLAN_OP_linear, PLAN_UNARY_relu, (uint32_t[]){joined, w_tensor, bias_tensor}, 3, hidden, none, 3);
     maker_step(m, PLAN_OP_binary, PLAN_BINARY_add, (uint32_t[]){hidden, projected}, 2, summed, NULL, 0);
     maker_step(m, PLAN_OP_unary, PLAN_UNARY_sigmoid, &summed, 1, y, none, 2);
     maker_step(m, PLAN_OP_slice, 0, &hidden, 1, part, (int64_t[]){0, 1, 3, 1}, 4);

@@ -73,7 +73,7 @@ static void test_tables(void **state)
     const ir_op_info *linear = ir_op_table(IR_OP_linear);
     assert_int_equal(linear->required, 1u << IR_ATTR_act);
     assert_int_equal(linear->optional, 1u << IR_ATTR_alpha | 1u << IR_ATTR_beta | 1u << IR_ATTR_low |
-                                           1u << IR_ATTR_high | 1u << IR_ATTR_approximate);
+                                           1u << IR_ATTR_high | 1u << IR_ATTR_approximate | 1u << IR_ATTR_act_columns);
     for (int i = 0; i < IR_ATTR_COUNT; i++) {
         ir_attr_key key = IR_ATTR_COUNT;
         assert_true(ir_attr_find(ir_attr_name((ir_attr_key)i), &key));

@@ -46,7 +46,10 @@ static layer new_layer(size_t rows, size_t k, size_t n, plan_unary act)
     for (size_t j = 0; l.bias != NULL && j < native_padded(n); j++) {
         l.bias[j] = j < n ? random_float(-1, 1) : 0;
     }
-    l.call = (native_linear){l.x, x_stride, l.w, l.bias, l.y, y_stride, rows, k, n, act, 0.25f, 0.5f};
+    l.call = (native_linear){l.x, x_stride, l.w, l.bias, l.y, y_stride, rows, k, n, act, 0.25f, 0.5f, 0};
+    if (n > PLAN_PANEL && random_below(3) == 0) {
+        l.call.act_columns = PLAN_PANEL * (1 + random_below(n / PLAN_PANEL));
+    }
     return l;
 }
 
@@ -152,7 +155,7 @@ static void test_linear_grouped(void **unused)
         for (size_t i = 0; i < GROUPS * native_padded(N); i++) {
             bias[i] = random_float(-1, 1);
         }
-        const native_linear call = {x, GROUPS * K, w, bias, y, GROUPS * N, ROWS, K, N, PLAN_UNARY_none, 0, 0};
+        const native_linear call = {x, GROUPS * K, w, bias, y, GROUPS * N, ROWS, K, N, PLAN_UNARY_none, 0, 0, 0};
         native_linear_grouped(k, &call, GROUPS, K, N);
         for (size_t g = 0; g < GROUPS; g++) {
             float want[ROWS * N];
@@ -166,6 +169,7 @@ static void test_linear_grouped(void **unused)
                                        K,
                                        N,
                                        PLAN_UNARY_none,
+                                       0,
                                        0,
                                        0};
             k->linear(&one);

@@ -33,7 +33,8 @@ static void test_linear(void **state)
         int64_t k = 1 + random_below(&seed, 70), n = 1 + random_below(&seed, 70);
         op_case c = {.op = PLAN_OP_linear,
                      .function = acts[i % 3],
-                     .attr_count = 2,
+                     .attr_count = 3,
+                     .attrs = {0, 0, i % 3 > 0 && n > 16 && i % 2 > 0 ? 16 * (n / 16) : 0},
                      .input_count = 2 + i / 3 % 2,
                      .reference = reference_linear,
                      .tolerance = 1e-5};

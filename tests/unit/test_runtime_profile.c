@@ -18,10 +18,10 @@ static void build(maker *m)
     uint32_t hidden = maker_row(m, MTL_F32, (int64_t[]){B, WIDE}, 2);
     uint32_t y = maker_output(m, "y", MTL_F32, (int64_t[]){B, WIDE}, 2);
     uint32_t weights = maker_weights(m, 1, WIDTH, WIDE, w), biases = maker_bias(m, 1, WIDE, bias);
-    const int64_t none[2] = {0, 0};
+    const int64_t none[3] = {0, 0, 0};
     maker_step(m, PLAN_OP_unary, PLAN_UNARY_sigmoid, &user, 1, halved, none, 2);
     m->meta.request_step_count = 1;
-    maker_step(m, PLAN_OP_linear, PLAN_UNARY_relu, (uint32_t[]){x, weights, biases}, 3, hidden, none, 2);
+    maker_step(m, PLAN_OP_linear, PLAN_UNARY_relu, (uint32_t[]){x, weights, biases}, 3, hidden, none, 3);
     maker_step(m, PLAN_OP_binary, PLAN_BINARY_add, (uint32_t[]){hidden, halved}, 2, y, NULL, 0);
 }
 
