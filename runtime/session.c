@@ -14,6 +14,7 @@ enum {
     MOST_THREADS = 1024,
     TILE_STEP = 16,
     TILE_MOST = 256,
+    TILE_STREAMED = 64,
     L2_DEFAULT = 512 * 1024, /* where the system does not tell */
     DEFAULT_MAX_ROWS = 1024,
     /* What pays for waking a thread, in FLOPs and bytes of values read and written: 60 us at the 100 GFLOP/s of an AVX2
@@ -38,15 +39,32 @@ static mtl_status read_options(const mtl_session_options *given, base_diag *diag
     return MTL_OK;
 }
 
-/* The values of a tile fill about half of the core's L2 cache; weights stream through the rest. */
-static size_t height_for_cache(uint64_t row_bytes)
+/* What the row program's products read besides values, for every tile. */
+static uint64_t weight_bytes(const plan_view *view)
 {
-    long cache = -1;
+    uint64_t bytes = 0;
+    for (size_t i = view->meta->request_step_count; i < view->step_count; i++) {
+        if (__builtin_add_overflow(bytes, plan_step_cost(view, &view->steps[i]).weight_bytes, &bytes)) {
+            return UINT64_MAX;
+        }
+    }
+    return bytes;
+}
+
+/* The values of a tile fill about half of the core's L2 cache; weights stream through the rest. Weights that are larger
+ * than the cache come from further away for every tile: then a tile has TILE_STREAMED rows to share them, even if some
+ * values leave the cache. */
+static size_t height_for_cache(const plan_view *view)
+{
+    long size = -1;
 #ifdef _SC_LEVEL2_CACHE_SIZE
-    cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    size = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
-    uint64_t half = (uint64_t)(cache > 0 ? cache : L2_DEFAULT) / 2;
-    uint64_t rows = row_bytes > 0 ? half / row_bytes : TILE_MOST;
+    uint64_t cache = (uint64_t)(size > 0 ? size : L2_DEFAULT), row_bytes = view->meta->row_bytes;
+    uint64_t rows = row_bytes > 0 ? cache / 2 / row_bytes : TILE_MOST;
+    if (rows < TILE_STREAMED && row_bytes <= 2 * cache / TILE_STREAMED && weight_bytes(view) > cache) {
+        rows = TILE_STREAMED;
+    }
     rows = rows > TILE_MOST ? TILE_MOST : rows / TILE_STEP * TILE_STEP;
     return rows < TILE_STEP ? TILE_STEP : (size_t)rows;
 }
@@ -88,7 +106,7 @@ static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options 
     bool whole = (plan->view.meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0;
     size_t rows = whole ? options->max_rows : options->tile_rows;
     if (rows == 0) {
-        rows = whole ? DEFAULT_MAX_ROWS : height_for_cache(plan->view.meta->row_bytes);
+        rows = whole ? DEFAULT_MAX_ROWS : height_for_cache(&plan->view);
     }
     if (rows > (size_t)INT64_MAX - TILE_STEP) {
         return base_fail(diag, MTL_INVALID_ARGUMENT, "%s of %zu is too large", whole ? "max_rows" : "tile_rows", rows);
