@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -124,17 +125,35 @@ SPELLINGS = [
 Spelling = Callable[[Gates, str, list[str]], str]
 
 
-def steps_of(m: Gates, programs: Programs, folder: Path) -> Counter[str]:
-    """Compiles, compares with the standard, and counts the steps, those with a function by both names."""
+@dataclass(frozen=True)
+class Counts:
+    """Of a plan, by operation, or by operation and function where it has one."""
+
+    steps: Counter[str]
+    tasks: Counter[str]  # of mixtures: one step may be those of several tasks
+
+
+def count(m: Gates, programs: Programs, folder: Path) -> Counts:
+    """Compiles, compares with the standard, and counts."""
     compiled = Compiled(programs, m.model(), folder)
     for rows in ROWS:
         compiled.check(m.make(rows))
     info = programs.info(compiled.plan)
     assert not info["whole_batch"]
-    return Counter(
-        step["op"] if step["function"] in ("", step["op"]) else f"{step['op']} {step['function']}"
-        for step in info["steps"]
-    )
+    counts = Counts(Counter(), Counter())
+    for step in info["steps"]:
+        name = step["op"] if step["function"] in ("", step["op"]) else f"{step['op']} {step['function']}"
+        counts.steps[name] += 1
+        if step["op"] == "mix":
+            _, tasks, width = step["output"]["shape"]
+            assert width == step["inputs"][1]["shape"][2]
+            assert tasks * step["inputs"][0]["shape"][2] == len(step["attrs"])
+            counts.tasks[name] += tasks
+    return counts
+
+
+def steps_of(m: Gates, programs: Programs, folder: Path) -> Counter[str]:
+    return count(m, programs, folder).steps
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -152,10 +171,10 @@ def test_gate(spelling: Spelling, seed: int, programs: Programs, tmp_path: Path)
         if m.chance():
             m.output(gate)
             shown += 1
-    steps = steps_of(m, programs, tmp_path)
-    assert steps["mix softmax"] == m.tasks and steps["softmax"] == shown
-    assert steps["concat"] <= 1, "all gates read one stack of experts"
-    assert not {"matmul", "binary mul", "binary add", "reduce sum", "transpose"} & steps.keys()
+    counts = count(m, programs, tmp_path)
+    steps = counts.steps
+    assert counts.tasks["mix softmax"] == m.tasks and steps["mix softmax"] == 1 and steps["softmax"] == shown
+    assert not {"concat", "matmul", "binary mul", "binary add", "reduce sum", "transpose"} & steps.keys()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -168,8 +187,8 @@ def test_gates_of_one_wide_layer(seed: int, programs: Programs, tmp_path: Path) 
     for task in range(m.tasks):
         gate = m.node("Gather", gates, m.const(task, np.int64), axis=1)
         m.output(SPELLINGS[int(m.rng.integers(6))](m, gate, experts))
-    steps = steps_of(m, programs, tmp_path)
-    assert steps["mix softmax"] == m.tasks and not {"softmax", "matmul"} & steps.keys()
+    counts = count(m, programs, tmp_path)
+    assert counts.tasks["mix softmax"] == m.tasks and not {"softmax", "matmul"} & counts.steps.keys()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -182,8 +201,8 @@ def test_joint_router_keeps_its_softmax(seed: int, programs: Programs, tmp_path:
     router = m.node("Reshape", joint, m.ints(-1, m.tasks, m.experts))
     for task in range(m.tasks):
         m.output(SPELLINGS[seed % 6](m, m.node("Gather", router, m.const(task, np.int64), axis=1), experts))
-    steps = steps_of(m, programs, tmp_path)
-    assert steps["mix"] == m.tasks and steps["softmax"] == 1 and "mix softmax" not in steps
+    counts = count(m, programs, tmp_path)
+    assert counts.tasks["mix"] == m.tasks and counts.steps["softmax"] == 1 and "mix softmax" not in counts.steps
     model = tmp_path / "again.onnx"
     onnx.save(m.model(), model)
     explained = programs.ok(programs.mtlc, model, "-o", tmp_path / "again.bin", "--explain")
@@ -209,8 +228,8 @@ def test_gates_that_weigh_together(seed: int, programs: Programs, tmp_path: Path
         gate = m.node("Softmax", m.dense(len(experts)), axis=1)
         terms += [m.mul(m.column(gate, e), expert) for e, expert in enumerate(experts)]
     m.output(m.add_up(terms))
-    steps = steps_of(m, programs, tmp_path)
-    assert steps["mix softmax"] == 2 and steps["binary add"] == 1 and "binary mul" not in steps
+    counts = count(m, programs, tmp_path)
+    assert counts.tasks["mix softmax"] == 2 and counts.steps["binary add"] == 1 and "binary mul" not in counts.steps
 
 
 @pytest.mark.parametrize("spelling", ["product", "einsum", "einsum, last axis", "additions"])
@@ -235,9 +254,9 @@ def test_cross_stitch(spelling: str, seed: int, programs: Programs, tmp_path: Pa
         mixed = [m.node("Gather", stitched, m.const(t, np.int64), axis=1) for t in range(m.tasks)]
     for h in mixed:
         m.output(m.dense(1, m.node("Relu", h), m.width))
-    steps = steps_of(m, programs, tmp_path)
-    assert steps["mix"] == (m.tasks if spelling == "additions" else 1)
-    assert steps["concat"] == 1 and not {"matmul", "binary mul", "binary add", "transpose"} & steps.keys()
+    counts = count(m, programs, tmp_path)
+    assert counts.tasks["mix"] == m.tasks and counts.steps["mix"] == 1
+    assert not {"concat", "matmul", "binary mul", "binary add", "transpose"} & counts.steps.keys()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -270,12 +289,25 @@ def test_chains(seed: int, programs: Programs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_products_of_two_probabilities(seed: int, programs: Programs, tmp_path: Path) -> None:
-    """ESMM: of two towers one multiplication; of two columns of one value one scan."""
+    """ESMM: of two towers that have no shape in common one multiplication; of two columns of one value one scan."""
     m = Gates(seed)
-    ctr, cvr = m.node("Sigmoid", m.dense(1)), m.node("Sigmoid", m.dense(1))
+    towers = [m.node("Relu", m.dense(width)) for width in (m.width, m.width + 1)]
+    ctr, cvr = (m.node("Sigmoid", m.dense(1, h, m.width + t)) for t, h in enumerate(towers))
     both = m.node("Sigmoid", m.dense(2))
     columns = [m.column(both, t) for t in range(2)]
     for value in (ctr, cvr, m.node("Mul", ctr, cvr), *columns, m.node("Mul", *columns)):
         m.output(value)
     steps = steps_of(m, programs, tmp_path)
     assert steps["binary mul"] == 1 and steps["scan prod"] == 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_products_of_heads_that_are_one_layer(seed: int, programs: Programs, tmp_path: Path) -> None:
+    """Heads on one value are columns of one layer: one scan."""
+    m = Gates(seed)
+    h = m.node("Relu", m.dense(m.width))
+    ctr, cvr = (m.node("Sigmoid", m.dense(1, h, m.width)) for _ in range(2))
+    for value in (ctr, cvr, m.node("Mul", ctr, cvr)):
+        m.output(value)
+    steps = steps_of(m, programs, tmp_path)
+    assert steps["linear sigmoid"] == 1 and steps["scan prod"] == 1 and "binary mul" not in steps
