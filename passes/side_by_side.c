@@ -23,7 +23,7 @@
  *     %y2 = linear(%x2, %w2)                      : f32[B, 2, 32]
  *
  * and its pieces. Element-wise functions between the layers follow their operands. Nothing is merged where that would
- * copy activations.
+ * copy activations. A layer on (B, 1, K) becomes one on (B, K), merged or not.
  *
  * Merging must not make a cycle. Nodes get a level: layers are one above what they read, other functions are ordered
  * within it. An edge never goes down and nodes of one level do not depend on each other, so whatever is merged within

@@ -198,6 +198,32 @@ static mtl_status batch(passes_rewriter *r, const side_layer *layers, size_t cou
     return finish(r, layers, count, operands, operand_count, 0, before, &merged);
 }
 
+/* A layer on (B, 1, K) is one on (B, K): that its operand was cut from a stack shall not show in the plan. */
+static mtl_status flatten(passes_rewriter *r, side_layer *layer)
+{
+    const ir_node_info *node = ir_node_of(r->graph, layer->node);
+    ir_value x = passes_resolve(r, node->inputs[0]), y;
+    ir_type type = *ir_type_of(r->graph, x);
+    int columns = ir_type_of(r->graph, layer->w)->rank - 1;
+    if (type.rank == columns + 1) {
+        return MTL_OK;
+    }
+    ir_value operands[3] = {0, layer->w, layer->bias};
+    type.dim[1] = ir_dim_const(columns == 1 ? layer->k : layer->groups);
+    type.dim[2] = ir_dim_const(layer->k);
+    type.rank = columns + 1;
+    BASE_TRY(passes_piece_value(r, layer->node, &layer->x, &type, &operands[0]));
+    node = ir_node_of(r->graph, layer->node);
+    BASE_TRY(passes_insert(r, layer->node, IR_OP_linear, NULL, operands, layer->bias != 0 ? 3 : 2, node->attrs,
+                           node->attr_count, NULL, &y));
+    ir_node flat = ir_info(r->graph, y)->node;
+    passes_piece piece = {.root = y, .width = layer->groups * layer->n};
+    BASE_TRY(passes_side_replace(r, layer->node, layer->node, flat, &piece));
+    passes_kill(r, layer->node, NULL);
+    layer->node = flat;
+    return MTL_OK;
+}
+
 /* Joins what reads the same; `layers` becomes shorter. */
 static mtl_status join_all(passes_rewriter *r, side_layer *layers, size_t *count)
 {
@@ -323,6 +349,7 @@ mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab)
     size_t count = 0;
     for (size_t i = 0; i < slab->count; i++) {
         if (read_layer(r, slab->nodes[i], &layers[count])) {
+            BASE_TRY(flatten(r, &layers[count]));
             layers[count].order = i;
             count++;
         }

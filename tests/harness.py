@@ -18,10 +18,10 @@ TOLERANCE = 1e-5
 PROVIDERS = ("native", "onednn")
 ROW_COUNTS = (1, 2, 63, 64, 65, 1000)
 
-# Idioms that the passes bring to one form, by their names in the zoo's catalogue: they must give
-# the same steps and FLOPs. What is in no group is in APART, so that a new idiom is a decision.
+# Idioms of one ranker, by their names in the zoo's catalogue: the passes bring them to one form, so
+# they must give the same steps and FLOPs.
 ONE_FORM = {
-    "mmoe, experts in 3-D parameters": [
+    "mmoe": [
         *(
             f"mmoe-{experts}-stack_sum"
             for experts in (
@@ -34,9 +34,6 @@ ONE_FORM = {
                 "einsum_rows",
             )
         ),
-        "mmoe-einsum-einsum",
-    ],
-    "mmoe, experts in modules": [
         *(
             f"mmoe-list-{mixture}"
             for mixture in (
@@ -54,28 +51,29 @@ ONE_FORM = {
                 "index_chain",
                 "unbind_chain",
                 "loop",
+                "einsum_all",
+                "einsum_all_first",
+                "matmul_all",
+                "sum_all",
             )
         ),
+        "mmoe-einsum-einsum",
+        "mmoe-bmm-matmul_all",
         "mmoe-list-stack_sum-list",
+        "mmoe-list-einsum_all-wide_gate",
     ],
-    "mmoe, experts in modules, one product for all gates": [
-        f"mmoe-list-{mixture}"
-        for mixture in ("einsum_all", "einsum_all_first", "matmul_all", "sum_all")
-    ],
-    "ple, experts in 3-D parameters": ["ple-einsum-einsum", "ple-bmm-bmm"],
-    "ple, experts in modules": [
-        f"ple-list-{mixture}"
-        for mixture in ("stack_sum", "matmul", "einsum", "last_sum", "split_chain")
+    "ple": [
+        "ple-einsum-einsum",
+        "ple-bmm-bmm",
+        *(
+            f"ple-list-{mixture}"
+            for mixture in ("stack_sum", "matmul", "einsum", "last_sum", "split_chain")
+        ),
     ],
     **{
         f"size {size}": [f"size-{size}", f"size-{size}-matmul"]
         for size in ("2x1", "3x8", "7x3", "8x4", "16x2", "16x8")
     },
-}
-# These, and the groups above among each other, wait for layers and gates that are put side by side.
-APART = {
-    "mmoe-list-einsum_all-wide_gate",
-    "mmoe-bmm-matmul_all",
 }
 
 Arrays = Mapping[str, np.ndarray]

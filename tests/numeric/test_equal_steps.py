@@ -1,6 +1,5 @@
 """How a ranker was exported must not show in the plan: the same idiom gives the same steps and
-FLOPs whichever exporter and opset it came through, and so do the idioms that the passes bring to
-one form. (That all idioms of a ranker give the same plan is for later passes.)"""
+FLOPs whichever exporter and opset it came through, and so do all idioms of one ranker."""
 
 from __future__ import annotations
 
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.harness import (
-    APART,
     ONE_FORM,
     Fixture,
     Programs,
@@ -28,9 +26,9 @@ SEVERAL = {name: fixtures for name, fixtures in BY_FUNCTION.items() if len(fixtu
 
 
 def test_there_is_something_to_compare() -> None:
-    assert max(len(fixtures) for fixtures in SEVERAL.values()) >= 12
+    assert max(len(fixtures) for fixtures in SEVERAL.values()) >= 30
     grouped = [name for names in ONE_FORM.values() for name in names]
-    assert len(grouped) == len(set(grouped)) and not APART & set(grouped)
+    assert len(grouped) == len(set(grouped))
 
 
 @pytest.mark.parametrize("name", SEVERAL)
