@@ -17,7 +17,7 @@
 #include "passes/passes.h"
 #include "passes/pieces.h"
 
-static const char fate[] = "joined with its neighbours";
+static const char fate[] = "its numbers are read where they lie";
 
 /* How many nodes say where `value` lies, from its root on; -1: not only reshapes and slices. */
 static int moves_between(const ir_graph *graph, ir_value value, ir_value root)
@@ -48,11 +48,12 @@ static mtl_status replace_by(passes_rewriter *r, ir_node n, ir_value value)
 {
     ir_value old = ir_node_of(r->graph, n)->outputs[0];
     const ir_node_info *maker = ir_producer(r->graph, value);
-    if (maker != NULL && ir_info(r->graph, value)->node != n) {
+    bool moves = maker != NULL && (maker->op == IR_OP_reshape || maker->op == IR_OP_slice || maker->op == IR_OP_concat);
+    if (moves) {
         BASE_TRY(passes_take_sources(r, ir_info(r->graph, value)->node, n));
     }
     passes_substitute(r, old, value, fate);
-    passes_kill(r, n, maker != NULL ? NULL : fate);
+    passes_kill(r, n, moves ? NULL : fate);
     return MTL_OK;
 }
 

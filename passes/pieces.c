@@ -152,6 +152,16 @@ bool passes_find_part(passes_rewriter *r, ir_value value, int64_t offset, int64_
     return true;
 }
 
+/* A node that only says where something is. It does nobody's work: --explain names those that compute. */
+static mtl_status insert_view(passes_rewriter *r, ir_node before, ir_op op, const ir_attr *attrs, size_t attr_count,
+                              const ir_type *type, ir_value *value)
+{
+    ir_value source = *value;
+    BASE_TRY(passes_insert(r, before, op, NULL, &source, 1, attrs, attr_count, type, value));
+    r->graph->nodes[ir_info(r->graph, *value)->node].source_count = 0;
+    return MTL_OK;
+}
+
 mtl_status passes_piece_value(passes_rewriter *r, ir_node before, const passes_piece *piece, const ir_type *type,
                               ir_value *value)
 {
@@ -165,15 +175,15 @@ mtl_status passes_piece_value(passes_rewriter *r, ir_node before, const passes_p
         ir_attr attrs[2] = {IR_INTS(starts, ((int64_t[]){0, piece->offset}), 2),
                             IR_INTS(steps, ((int64_t[]){1, 1}), 2)};
         if (root->rank != 2) {
-            BASE_TRY(passes_insert(r, before, IR_OP_reshape, NULL, value, 1, NULL, 0, &flat, value));
+            BASE_TRY(insert_view(r, before, IR_OP_reshape, NULL, 0, &flat, value));
         }
         flat.dim[1] = ir_dim_const(piece->width);
-        BASE_TRY(passes_insert(r, before, IR_OP_slice, NULL, value, 1, attrs, 2, &flat, value));
+        BASE_TRY(insert_view(r, before, IR_OP_slice, attrs, 2, &flat, value));
     }
     if (ir_type_equal(ir_type_of(r->graph, *value), type)) {
         return MTL_OK;
     }
-    return passes_insert(r, before, IR_OP_reshape, NULL, value, 1, NULL, 0, type, value);
+    return insert_view(r, before, IR_OP_reshape, NULL, 0, type, value);
 }
 
 /* Pieces from `i` on that are neighbours, as one; returns the position of the first that is not. */
@@ -209,7 +219,7 @@ mtl_status passes_pack(passes_rewriter *r, ir_node before, const passes_piece *p
     if (ir_type_equal(ir_type_of(r->graph, *value), type)) {
         return MTL_OK;
     }
-    return passes_insert(r, before, IR_OP_reshape, NULL, value, 1, NULL, 0, type, value);
+    return insert_view(r, before, IR_OP_reshape, NULL, 0, type, value);
 }
 
 bool passes_is_whole_result(passes_rewriter *r, const passes_piece *run)
