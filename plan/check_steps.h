@@ -55,7 +55,7 @@ mtl_status plan_axis(const plan_step_check *check, unsigned i, const plan_tensor
 mtl_status plan_mixes(const plan_step_check *check, const plan_tensor *tensor, unsigned axis);
 /* A function of the op's list that has `function` 0 only where `none`. */
 mtl_status plan_expect_function(const plan_step_check *check, bool none);
-/* From attribute `first` on, the parameters of a unary function: unused ones are 0. */
+/* Attributes `first` and the next are the parameters of a unary function: unused ones are 0. */
 mtl_status plan_expect_parameters(const plan_step_check *check, unsigned function, unsigned first);
 /* Input `i` is float32 of at least that rank. */
 mtl_status plan_expect_float_input(const plan_step_check *check, unsigned i, unsigned least_rank);

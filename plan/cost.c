@@ -50,6 +50,7 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_layer_norm: return 8; /* mean, centre, square, add, scale and shift */
     case PLAN_OP_reduce: return 0;     /* counted by its input */
     case PLAN_OP_mix: return times_up(2, (uint64_t)plan_dims(view, first)[2].fixed); /* and the softmax, by its input */
+    case PLAN_OP_chain: return step->attr_count / PLAN_CHAIN_ATTRS;
     case PLAN_OP_scan: return 1 + (view->attrs[step->attrs + 3] != 0);
     case PLAN_OP_cast:
     case PLAN_OP_transpose:

@@ -111,6 +111,19 @@ typedef struct plan_step {
     uint32_t reserved; /* 0 */
 } plan_step;
 
+/* The attributes of each function of a chain, which begins with its input 0. OPERAND: the input that a binary function takes
+ * besides what the functions before it gave; 0: the function is unary. SIDE: 1 puts the operand first. A and B are the
+ * parameters of a unary function. */
+typedef enum plan_chain_attr {
+    PLAN_CHAIN_FUNCTION = 0, /* plan_unary or plan_binary, floats to floats */
+    PLAN_CHAIN_OPERAND = 1,
+    PLAN_CHAIN_SIDE = 2,
+    PLAN_CHAIN_A = 3,
+    PLAN_CHAIN_B = 4,
+} plan_chain_attr;
+
+enum { PLAN_CHAIN_ATTRS = 5 };
+
 typedef enum plan_op {
 #define PLAN_OP(number, name, ...) PLAN_OP_##name = number,
 #include "plan/ops.def"

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "plan/plan.h"
@@ -94,6 +95,22 @@ const char *plan_function_name(unsigned op, unsigned function)
     case LIST_SCAN: return name_at(scans, LENGTH(scans), function);
     }
     return "";
+}
+
+void plan_step_function(const plan_view *view, const plan_step *step, char *text, size_t size)
+{
+    snprintf(text, size, "%s", plan_function_name(step->op, step->function));
+    for (unsigned i = 0; step->op == PLAN_OP_chain && i + PLAN_CHAIN_ATTRS <= step->attr_count; i += PLAN_CHAIN_ATTRS) {
+        const int64_t *link = view->attrs + step->attrs + i;
+        unsigned op = link[PLAN_CHAIN_OPERAND] == 0 ? PLAN_OP_unary : PLAN_OP_binary;
+        const char *name = plan_function_name(op, (unsigned)link[PLAN_CHAIN_FUNCTION]);
+        size_t used = strlen(text), left = size - used;
+        if (strlen(name) + sizeof ", ..." > left) {
+            snprintf(text + used, left, "%s", left > strlen("...") ? "..." : "");
+            return;
+        }
+        snprintf(text + used, left, "%s%s", i > 0 ? ", " : "", name);
+    }
 }
 
 bool plan_takes_window(unsigned op, size_t i)

@@ -43,6 +43,8 @@ mtl_status plan_check_consts(const plan_view *view, base_diag *diag);
 
 const char *plan_op_name(unsigned op);                          /* "?" for what is none */
 const char *plan_function_name(unsigned op, unsigned function); /* "" for none */
+/* The function of a step for people, of a chain all of them: "prelu, mul, add", cut to `size` bytes (4 or more). */
+void plan_step_function(const plan_view *view, const plan_step *step, char *text, size_t size);
 unsigned plan_unary_parameters(unsigned function);
 unsigned plan_op_since(unsigned op); /* the minor version of the format that brought it */
 /* Whether input `i` of the op, or its result, may be a window (plan/ops.def). */

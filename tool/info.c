@@ -113,7 +113,9 @@ static json_t *attrs_of(const plan_view *view, const plan_step *step, bool *ok)
     bool unary = step->op == PLAN_OP_unary || step->op == PLAN_OP_linear;
     unsigned count = unary ? plan_unary_parameters(step->function) : step->attr_count;
     for (unsigned i = 0; i < count; i++) {
-        bool real = unary || (step->op == PLAN_OP_layer_norm && i == 1) || (step->op == PLAN_OP_scan && i >= 4);
+        bool chain = step->op == PLAN_OP_chain && i % PLAN_CHAIN_ATTRS >= PLAN_CHAIN_A;
+        bool real =
+            unary || chain || (step->op == PLAN_OP_layer_norm && i == 1) || (step->op == PLAN_OP_scan && i >= 4);
         append(array, real ? real_of(plan_attr_float(view, step, i)) : json_integer(view->attrs[step->attrs + i]), ok);
     }
     return array;
@@ -158,7 +160,9 @@ static json_t *step_of(const plan_view *view, size_t i, const char *kernel, tota
     put(object, "index", number(i), ok);
     put(object, "program", json_string(i < view->meta->request_step_count ? "request" : "row"), ok);
     put(object, "op", json_string(plan_op_name(step->op)), ok);
-    put(object, "function", json_string(plan_function_name(step->op, step->function)), ok);
+    char function[256];
+    plan_step_function(view, step, function, sizeof function);
+    put(object, "function", json_string(function), ok);
     if (step->op == PLAN_OP_linear && view->attrs[step->attrs + 2] != 0) { /* the rest of the columns has none */
         put(object, "function_columns", json_integer(view->attrs[step->attrs + 2]), ok);
     }

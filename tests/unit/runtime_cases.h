@@ -19,7 +19,7 @@ struct op_case {
     plan_op op;
     unsigned function;
     int attr_count;
-    int64_t attrs[2 * MTL_MAX_RANK];
+    int64_t attrs[4 * PLAN_CHAIN_ATTRS];
     int input_count;
     operand in[MOST_INPUTS], out;
     void (*reference)(const op_case *c, int64_t rows, void *const *in, double *out);
@@ -516,6 +516,39 @@ static void reference_scan(const op_case *c, int64_t rows, void *const *in, doub
             out[at] = c->attrs[3] == PLAN_UNARY_sigmoid ? 1 / (1 + exp(-out[at])) : out[at];
             total = next;
         }
+    }
+}
+
+static double chain_function(bool binary, int64_t function, double a, double b)
+{
+    switch (binary ? 100 + function : function) {
+    case PLAN_UNARY_relu: return fmax(a, 0);
+    case PLAN_UNARY_sigmoid: return 1 / (1 + exp(-a));
+    case PLAN_UNARY_leaky_relu: return a < 0 ? b * a : a;
+    case 100 + PLAN_BINARY_add: return a + b;
+    case 100 + PLAN_BINARY_sub: return a - b;
+    case 100 + PLAN_BINARY_mul: return a * b;
+    case 100 + PLAN_BINARY_max: return fmax(a, b);
+    case 100 + PLAN_BINARY_prelu: return a < 0 ? a * b : a;
+    default: return NAN;
+    }
+}
+
+static void reference_chain(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        double value = (double)((const float *)in[0])[i];
+        for (const int64_t *link = c->attrs; link < c->attrs + c->attr_count; link += PLAN_CHAIN_ATTRS) {
+            int64_t input = link[PLAN_CHAIN_OPERAND];
+            double b;
+            memcpy(&b, &link[PLAN_CHAIN_A], sizeof b);
+            b = input == 0 ? b : broadcast_at(&c->in[input], rows, in[input], at, c->out.rank);
+            bool swapped = link[PLAN_CHAIN_SIDE] != 0;
+            value = chain_function(input != 0, link[PLAN_CHAIN_FUNCTION], swapped ? b : value, swapped ? value : b);
+        }
+        out[i] = value;
     }
 }
 

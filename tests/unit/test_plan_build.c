@@ -141,9 +141,21 @@ static void names_have_bounds(void **state)
     assert_string_equal(plan_function_name(PLAN_OP_copy, 1), "");
     assert_int_equal(plan_op_since(PLAN_OP_extents), 0);
     assert_int_equal(plan_op_since(PLAN_OP_mix), 1);
+    assert_int_equal(plan_op_since(PLAN_OP_chain), 1);
     assert_int_equal(plan_op_since(9999), 0);
     assert_int_equal(plan_unary_parameters(PLAN_UNARY_clip), 2);
     assert_int_equal(plan_unary_parameters(12345), 0);
+    const int64_t links[] = {PLAN_UNARY_relu,    0, 0, 0, 0, PLAN_BINARY_prelu, 1, 0, 0, 0,
+                             PLAN_UNARY_sigmoid, 0, 0, 0, 0};
+    const plan_view view = {.attrs = links};
+    const plan_step chain = {.op = PLAN_OP_chain, .attr_count = 15};
+    char functions[32];
+    plan_step_function(&view, &chain, functions, sizeof functions);
+    assert_string_equal(functions, "relu, prelu, sigmoid");
+    plan_step_function(&view, &chain, functions, 18);
+    assert_string_equal(functions, "relu, prelu...");
+    plan_step_function(&view, &(plan_step){.op = PLAN_OP_scan, .function = PLAN_SCAN_sum}, functions, sizeof functions);
+    assert_string_equal(functions, "sum");
     char text[PLAN_SHAPE_TEXT];
     mtl_dim dims[] = {{.per_row = 4}, {.fixed = 512}, {.fixed = 1, .per_row = 1}, {.per_user = 2}};
     assert_string_equal(plan_shape_text(dims, 4, text, sizeof text), "(4*B, 512, B+1, 2*U)");
@@ -157,7 +169,7 @@ typedef struct op_rule {
     plan_op op;
     unsigned function;
     const char *inputs[3], *output;
-    int64_t attrs[8];
+    int64_t attrs[10];
     size_t attr_count;
     const char *expected; /* in the message; NULL: accepted */
     bool whole_batch;
@@ -349,6 +361,61 @@ static const op_rule rules[] = {
     {PLAN_OP_extents, 0, {NULL}, "i64 2", {0, 1, 512, 0}, 4, NULL, 1},
     {PLAN_OP_extents, 0, {NULL}, "i64 3", {0, 1, 512, 0}, 4, "expected (2,)", 1},
     {PLAN_OP_extents, 0, {NULL}, "i64 1", {0, 1, 512}, 3, "expected pairs", 1},
+#define CHAIN_RELU PLAN_UNARY_relu, 0, 0, 0, 0
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {CHAIN_RELU}, 5, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {CHAIN_RELU, PLAN_UNARY_leaky_relu, 0, 0, 1}, 10, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32 B,3", "f32 3"}, "f32 B,3", {CHAIN_RELU, PLAN_BINARY_sub, 1, 1}, 10, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32 B,2,3", "f32 1,2,3", "f32 1,1"}, "f32 B,2,3", {PLAN_BINARY_prelu, 2}, 5, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32 B,3", "f32 B,3", "f32"}, "f32 B,3", {PLAN_BINARY_max, 1}, 5, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32 1,B", "f32 1"}, "f32 1,B", {PLAN_BINARY_max, 1}, 5, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32"}, "f32", {CHAIN_RELU}, 5, NULL, 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {0}, 0, "0 attributes, expected 5 for each function", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {CHAIN_RELU}, 6, "6 attributes", 0},
+    {PLAN_OP_chain, 1, {"f32 B,3"}, "f32 B,3", {CHAIN_RELU}, 5, "function 1 is none", 0},
+    {PLAN_OP_chain, 0, {"i32 B,3"}, "i32 B,3", {CHAIN_RELU}, 5, "input 0 is int32, expected float32", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3", "i32 3"}, "f32 B,3", {CHAIN_RELU}, 5, "input 1 is int32, expected float32", 0},
+    {PLAN_OP_chain,
+     0,
+     {"f32 B,3", "f32 B,1"},
+     "f32 B,3",
+     {CHAIN_RELU},
+     5,
+     "input 1 has shape (B, 1), expected (B, 3)",
+     0},
+    {PLAN_OP_chain, 0, {"f32 2,3", "f32 2,1"}, "f32 2,3", {CHAIN_RELU}, 5, "input 1 has shape (2, 1), expected", 0},
+    {PLAN_OP_chain, 0, {"f32 2,3,4", "f32 2,1,4"}, "f32 2,3,4", {CHAIN_RELU}, 5, "input 1 has shape (2, 1, 4)", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3", "f32 2"}, "f32 B,3", {CHAIN_RELU}, 5, "input 1 has shape (2,), expected (B, 3)", 0},
+    {PLAN_OP_chain, 0, {"f32 3", "f32 1,3"}, "f32 3", {CHAIN_RELU}, 5, "input 1 has shape (1, 3), expected (3,)", 0},
+    {PLAN_OP_chain, 0, {"f32 1,B,3", "f32 B,3"}, "f32 1,B,3", {CHAIN_RELU}, 5, "input 1 has shape (B, 3), expected", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,4", {CHAIN_RELU}, 5, "expected (B, 3)", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "i32 B,3", {CHAIN_RELU}, 5, "the output is int32", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {PLAN_BINARY_add, 1}, 5, "function 0 takes input 1 of 1", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {CHAIN_RELU, PLAN_BINARY_add, -1}, 10, "function 1 takes input -1", 0},
+    {PLAN_OP_chain, 0, {"f32 B,3"}, "f32 B,3", {PLAN_UNARY_relu, 0, 1}, 5, "side of function 0 is 1, expected 0", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 B"}, "f32 B", {PLAN_BINARY_add, 1, 2}, 5, "function 0 is 2, expected 0 or 1", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 B"}, "f32 B", {PLAN_BINARY_add, 1, -1}, 5, "is -1, expected 0 or 1", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {0}, 5, "function 0 is unary 0, which does not give", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {PLAN_UNARY_isnan}, 5, "is unary 29, which does not give float32", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {PLAN_UNARY_not}, 5, "is unary 28", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {31}, 5, "is unary 31", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {INT64_C(0x100000001)}, 5, "is unary 4294967297", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {-1}, 5, "is unary -1", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 1"}, "f32 B", {PLAN_BINARY_less, 1}, 5, "is binary 12, which does not give", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 1"}, "f32 B", {PLAN_BINARY_or, 1}, 5, "is binary 17", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 1"}, "f32 B", {19, 1}, 5, "is binary 19", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 1"}, "f32 B", {0, 1}, 5, "is binary 0", 0},
+    {PLAN_OP_chain, 0, {"f32 B", "f32 1"}, "f32 B", {PLAN_BINARY_add, 1, 0, 1}, 5, "parameter 0 is not used", 0},
+    {PLAN_OP_chain, 0, {"f32 B"}, "f32 B", {CHAIN_RELU, PLAN_UNARY_relu, 0, 0, 0, 1}, 10, "parameter 1 is not used", 0},
+    {PLAN_OP_chain,
+     0,
+     {"f32 B"},
+     "f32 B",
+     {PLAN_UNARY_elu, 0, 0, INT64_C(0x7ff8000000000000)},
+     5,
+     "is not a number",
+     0},
+    {PLAN_OP_chain, 0, {"f32 B", "-"}, "f32 B", {CHAIN_RELU}, 5, "operand 1 is tensor", 0},
+#undef CHAIN_RELU
 };
 
 static void each_op_takes_what_its_rule_says(void **state)

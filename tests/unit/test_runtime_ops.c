@@ -432,6 +432,39 @@ static void test_scan(void **state)
     }
 }
 
+/* Random functions over all elements, columns of the last axes and of the last one, and single numbers. */
+static void test_chain(void **state)
+{
+    (void)state;
+    uint64_t seed = 17;
+    static const plan_unary unaries[] = {PLAN_UNARY_relu, PLAN_UNARY_sigmoid, PLAN_UNARY_leaky_relu};
+    static const plan_binary binaries[] = {PLAN_BINARY_add, PLAN_BINARY_sub, PLAN_BINARY_mul, PLAN_BINARY_max,
+                                           PLAN_BINARY_prelu};
+    static const int64_t widths[] = {1, 3, 8, 17, 40, 127, 128, 300, 700};
+    for (int i = 0; i < 54; i++) {
+        int64_t g = 1 + random_below(&seed, 3), n = widths[i % 9];
+        int functions = 1 + (int)random_below(&seed, 4);
+        op_case c = {.op = PLAN_OP_chain,
+                     .attr_count = functions * PLAN_CHAIN_ATTRS,
+                     .input_count = 4,
+                     .reference = reference_chain,
+                     .tolerance = 1e-5};
+        for (int64_t *link = c.attrs; link < c.attrs + c.attr_count; link += PLAN_CHAIN_ATTRS) {
+            bool binary = random_below(&seed, 3) > 0;
+            link[PLAN_CHAIN_FUNCTION] = binary ? (int64_t)binaries[random_below(&seed, 5)] : (int64_t)unaries[i % 3];
+            link[PLAN_CHAIN_OPERAND] = binary ? 1 + random_below(&seed, 3) : 0;
+            link[PLAN_CHAIN_SIDE] = binary ? random_below(&seed, 2) : 0;
+            double alpha = 0.25;
+            memcpy(&link[PLAN_CHAIN_A], &alpha, !binary && unaries[i % 3] == PLAN_UNARY_leaky_relu ? sizeof alpha : 0);
+        }
+        c.out = i % 2 == 0 ? value(MTL_F32, SHAPE(B, g, n)) : value(MTL_F32, SHAPE(rows_times(g), n));
+        c.in[0] = c.in[1] = c.out;
+        c.in[2] = i % 2 == 0 ? constant(MTL_F32, SHAPE(1, g, n)) : constant(MTL_F32, SHAPE(n));
+        c.in[3] = i % 4 < 2 ? constant(MTL_F32, SHAPE(1)) : constant(MTL_F32, SHAPE(n));
+        check_case(&c, &seed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,7 +473,7 @@ int main(void)
         cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce), cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),  cmocka_unit_test(test_concat),
         cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather), cmocka_unit_test(test_mix),
-        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_scan),      cmocka_unit_test(test_chain),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
 }
