@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { NAME_WIDTH = 44, OP_WIDTH = 20 };
+enum { NAME_WIDTH = 44, OP_WIDTH = 20, OPERATION_TEXT = 96 };
 
 /* Where the work of each source node is done: the first node of ours that lists it. */
 static mtl_status find_workers(const ir_graph *graph, base_arena *arena, base_diag *diag, ir_node **workers)
@@ -21,10 +21,12 @@ static mtl_status find_workers(const ir_graph *graph, base_arena *arena, base_di
     return MTL_OK;
 }
 
-/* "linear relu"; "softmax" and not "softmax softmax". */
-static const char *operation_text(const plan_step *step, char *text, size_t size)
+/* "linear relu"; "softmax" and not "softmax softmax"; "chain prelu, mul". */
+static const char *operation_text(const plan_view *view, const plan_step *step, char *text, size_t size)
 {
-    const char *op = plan_op_name(step->op), *function = plan_function_name(step->op, step->function);
+    char function[OPERATION_TEXT / 2];
+    const char *op = plan_op_name(step->op);
+    plan_step_function(view, step, function, sizeof function);
     bool says_more = function[0] != '\0' && strcmp(op, function) != 0;
     snprintf(text, size, "%s%s%s", op, says_more ? " " : "", says_more ? function : "");
     return text;
@@ -50,8 +52,8 @@ static void print_nodes(const ir_graph *graph, const compiler_lowered *lowered, 
         fprintf(out, "%-*s %-*s ", NAME_WIDTH, source->name, OP_WIDTH, source->op);
         uint32_t step = workers[i] != 0 ? lowered->node_step[workers[i]] : COMPILER_NO_STEP;
         if (step != COMPILER_NO_STEP) {
-            char text[64];
-            fprintf(out, "step %" PRIu32 ": %s\n", step, operation_text(&view->steps[step], text, sizeof text));
+            char text[OPERATION_TEXT];
+            fprintf(out, "step %" PRIu32 ": %s\n", step, operation_text(view, &view->steps[step], text, sizeof text));
         } else if (workers[i] != 0) {
             fprintf(out, "%s\n", free_text(ir_node_of(graph, workers[i])->op));
         } else {
@@ -73,11 +75,12 @@ static void print_steps(const plan_view *view, FILE *out)
     for (size_t i = 0; i < view->step_count; i++) {
         const plan_step *step = &view->steps[i];
         plan_cost cost = plan_step_cost(view, step);
-        char operation[64], shape[PLAN_SHAPE_TEXT];
+        char operation[OPERATION_TEXT], shape[PLAN_SHAPE_TEXT];
         fprintf(out, "%4zu %-8s %-22s %-22s %12" PRIu64 " %12" PRIu64 "  %s\n", i,
                 i < view->meta->request_step_count ? "request" : "row",
-                operation_text(step, operation, sizeof operation), shape_text(view, plan_result(view, step), shape),
-                cost.flops_per_row, cost.bytes_per_row, plan_string(view, step->label));
+                operation_text(view, step, operation, sizeof operation),
+                shape_text(view, plan_result(view, step), shape), cost.flops_per_row, cost.bytes_per_row,
+                plan_string(view, step->label));
         total.flops_fixed += cost.flops_fixed;
         total.flops_per_row += cost.flops_per_row;
         total.bytes_fixed += cost.bytes_fixed;

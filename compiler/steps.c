@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compiler/lowering.h"
+#include "ir/chain.h"
 #include "plan/plan.h"
 
 typedef struct step_draft {
@@ -29,7 +30,7 @@ static unsigned function_code(plan_op op, const char *name)
 }
 
 /* The two parameters of a unary function, in the order in which ONNX lists them. */
-static void set_parameters(const ir_node_info *node, step_draft *draft)
+static void set_parameters(const ir_node_info *node, int64_t *attrs)
 {
     static const ir_attr_key keys[] = {IR_ATTR_alpha, IR_ATTR_beta, IR_ATTR_low, IR_ATTR_high};
     double parameters[2] = {0, 0};
@@ -42,9 +43,8 @@ static void set_parameters(const ir_node_info *node, step_draft *draft)
     if (ir_find_attr(node, IR_ATTR_approximate) != NULL) {
         parameters[0] = (double)ir_attr_int(node, IR_ATTR_approximate);
     }
-    draft->attrs[0] = plan_float_attr(parameters[0]);
-    draft->attrs[1] = plan_float_attr(parameters[1]);
-    draft->attr_count = 2;
+    attrs[0] = plan_float_attr(parameters[0]);
+    attrs[1] = plan_float_attr(parameters[1]);
 }
 
 static mtl_status operands(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
@@ -64,7 +64,8 @@ static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *n
 {
     const char *act = ir_find_attr(node, IR_ATTR_act)->text;
     draft->function = function_code(PLAN_OP_linear, act);
-    set_parameters(node, draft);
+    set_parameters(node, draft->attrs);
+    draft->attr_count = 2;
     int64_t columns = ir_attr_int(node, IR_ATTR_act_columns); /* 0: all */
     if (columns % PLAN_PANEL != 0) {
         return base_fail(lowering->diag, MTL_UNSUPPORTED, "act_columns %" PRId64 ", expected a multiple of %d", columns,
@@ -84,18 +85,60 @@ static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *n
 static mtl_status unary_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     draft->function = function_code(PLAN_OP_unary, ir_op_table(node->op)->name);
-    set_parameters(node, draft);
+    set_parameters(node, draft->attrs);
+    draft->attr_count = 2;
     return operands(lowering, node, draft);
+}
+
+static unsigned binary_code(const ir_node_info *node)
+{
+    bool dividend = node->op == IR_OP_mod && ir_attr_int(node, IR_ATTR_fmod) != 0;
+    return function_code(PLAN_OP_binary, dividend ? "fmod" : ir_op_table(node->op)->name);
 }
 
 static mtl_status binary_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    const char *name = ir_op_table(node->op)->name;
-    if (node->op == IR_OP_mod && ir_attr_int(node, IR_ATTR_fmod) != 0) {
-        name = "fmod";
-    }
-    draft->function = function_code(PLAN_OP_binary, name);
+    draft->function = binary_code(node);
     return operands(lowering, node, draft);
+}
+
+static mtl_status many_operands(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    uint32_t *many = BASE_NEW_ARRAY(lowering->arena, uint32_t, node->input_count);
+    BASE_TRY_MEMORY(many, lowering->diag);
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        BASE_TRY(compiler_tensor(lowering, node->inputs[i], &many[i]));
+    }
+    draft->many = many;
+    draft->input_count = node->input_count;
+    return MTL_OK;
+}
+
+static mtl_status chain_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    ir_chain chain;
+    size_t at;
+    if (!ir_chain_read(ir_find_attr(node, IR_ATTR_program)->text, &chain, &at)) {
+        return base_fail(lowering->diag, MTL_INTERNAL, "a chain whose program cannot be read");
+    }
+    int64_t *attrs = BASE_NEW_ARRAY(lowering->arena, int64_t, chain.count * PLAN_CHAIN_ATTRS);
+    BASE_TRY_MEMORY(attrs, lowering->diag);
+    for (size_t i = 0; i < chain.count; i++) {
+        ir_chain_step *step = &chain.steps[i];
+        const ir_node_info function = ir_chain_node(step);
+        int64_t *link = attrs + i * PLAN_CHAIN_ATTRS;
+        link[PLAN_CHAIN_OPERAND] = step->operand;
+        link[PLAN_CHAIN_SIDE] = step->operand_first;
+        if (step->operand == 0) {
+            link[PLAN_CHAIN_FUNCTION] = function_code(PLAN_OP_unary, ir_op_table(step->op)->name);
+            set_parameters(&function, &link[PLAN_CHAIN_A]);
+        } else {
+            link[PLAN_CHAIN_FUNCTION] = binary_code(&function);
+        }
+    }
+    draft->many_attrs = attrs;
+    draft->attr_count = chain.count * PLAN_CHAIN_ATTRS;
+    return many_operands(lowering, node, draft);
 }
 
 /* The plan's result has no place for kept axes of extent 1; the value's readers see them through its own record. */
@@ -143,7 +186,12 @@ static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *nod
     draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
     draft->attrs[1] = ir_attr_int(node, IR_ATTR_exclusive) != 0;
     draft->attrs[2] = ir_attr_int(node, IR_ATTR_reverse) != 0;
-    draft->attr_count = 6; /* the last three: no activation */
+    draft->attr_count = 6;
+    const ir_attr *act = ir_find_attr(node, IR_ATTR_act);
+    if (act != NULL && act->text[0] != '\0') {
+        draft->attrs[3] = function_code(PLAN_OP_unary, act->text);
+        set_parameters(node, &draft->attrs[4]);
+    }
     return operands(lowering, node, draft);
 }
 
@@ -176,16 +224,9 @@ static mtl_status slice_step(compiler_lowering *lowering, const ir_node_info *no
 
 static mtl_status concat_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
-    uint32_t *many = BASE_NEW_ARRAY(lowering->arena, uint32_t, node->input_count);
-    BASE_TRY_MEMORY(many, lowering->diag);
-    for (uint32_t i = 0; i < node->input_count; i++) {
-        BASE_TRY(compiler_tensor(lowering, node->inputs[i], &many[i]));
-    }
-    draft->many = many;
-    draft->input_count = node->input_count;
     draft->attrs[0] = ir_attr_int(node, IR_ATTR_axis);
     draft->attr_count = 1;
-    return MTL_OK;
+    return many_operands(lowering, node, draft);
 }
 
 static mtl_status expand_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
@@ -227,6 +268,7 @@ static step_rule find_step(ir_op op)
     case IR_OP_log_softmax: return (step_rule){PLAN_OP_softmax, axis_step};
     case IR_OP_gather: return (step_rule){PLAN_OP_gather, axis_step};
     case IR_OP_mix: return (step_rule){PLAN_OP_mix, mix_step};
+    case IR_OP_chain: return (step_rule){PLAN_OP_chain, chain_step};
     case IR_OP_cumsum:
     case IR_OP_cumprod: return (step_rule){PLAN_OP_scan, scan_step};
     case IR_OP_layer_norm: return (step_rule){PLAN_OP_layer_norm, layer_norm_step};

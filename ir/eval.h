@@ -58,5 +58,7 @@ int64_t ir_wrap_int(int64_t number, mtl_dtype dtype);
 
 /* The float operation `op` (one of the unary ones) with the attributes of `node`, on one number. */
 double ir_eval_unary_float(ir_op op, const ir_node_info *node, double x);
+/* The same of one of the binary ones that give numbers. */
+double ir_eval_binary_float(const ir_node_info *node, double a, double b);
 
 #endif

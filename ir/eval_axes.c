@@ -133,6 +133,23 @@ mtl_status ir_eval_reduce(const ir_eval_call *call)
     return ir_dtype_is_float(call->output->dtype) ? reduce_floats(call, &walk, group) : reduce_ints(call, &walk, group);
 }
 
+/* The activation behind a running sum or product. */
+static mtl_status apply_act(const ir_eval_call *call, double *y)
+{
+    const ir_attr *act = ir_find_attr(call->node, IR_ATTR_act);
+    ir_op op;
+    if (act == NULL || act->text[0] == '\0') {
+        return MTL_OK;
+    }
+    if (!ir_op_find(act->text, &op)) {
+        return ir_eval_fail(call, MTL_INTERNAL, "unknown activation '%s'", act->text);
+    }
+    for (size_t i = 0; i < call->output->count; i++) {
+        y[i] = ir_eval_unary_float(op, call->node, y[i]);
+    }
+    return MTL_OK;
+}
+
 /* Running sums, and for cumprod running products. */
 mtl_status ir_eval_cumsum(const ir_eval_call *call)
 {
@@ -168,7 +185,7 @@ mtl_status ir_eval_cumsum(const ir_eval_call *call)
             }
         }
     }
-    return MTL_OK;
+    return f != NULL ? apply_act(call, fy) : MTL_OK;
 }
 
 mtl_status ir_eval_softmax(const ir_eval_call *call)

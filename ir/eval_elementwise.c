@@ -1,7 +1,9 @@
 /* Reference evaluation of element-wise operations. The maths is that of the ONNX operators of the same names. */
 #include <math.h>
+#include <string.h>
 
 #include "base/half.h"
+#include "ir/chain.h"
 #include "ir/eval.h"
 
 static double sigmoid(double x)
@@ -218,7 +220,7 @@ static double float_mod(const ir_node_info *node, double a, double b)
     return rest;
 }
 
-static double binary_float(const ir_node_info *node, double a, double b)
+double ir_eval_binary_float(const ir_node_info *node, double a, double b)
 {
     switch (node->op) {
     case IR_OP_add: return a + b;
@@ -322,7 +324,7 @@ static mtl_status binary_on_floats(const ir_eval_call *call, ir_walk *walk)
         double *y;
         BASE_TRY(ir_eval_new_floats(call, &y));
         for (size_t i = 0; i < call->output->count; i++, ir_walk_next(walk)) {
-            y[i] = binary_float(call->node, a[walk->at[0]], b[walk->at[1]]);
+            y[i] = ir_eval_binary_float(call->node, a[walk->at[0]], b[walk->at[1]]);
         }
         return MTL_OK;
     }
@@ -412,6 +414,47 @@ mtl_status ir_eval_where(const ir_eval_call *call)
     BASE_TRY(ir_eval_new_ints(call, &y));
     for (size_t i = 0; i < call->output->count; i++, ir_walk_next(&walk)) {
         y[i] = condition[walk.at[0]] ? a[walk.at[1]] : b[walk.at[2]];
+    }
+    return MTL_OK;
+}
+
+static mtl_status eval_chain_step(const ir_eval_call *call, ir_chain_step *step, double *y)
+{
+    const ir_node_info node = ir_chain_node(step);
+    if (step->operand == 0) {
+        for (size_t i = 0; i < call->output->count; i++) {
+            y[i] = ir_eval_unary_float(step->op, &node, y[i]);
+        }
+        return MTL_OK;
+    }
+    const double *other;
+    ir_walk walk;
+    ir_walk_start(&walk, call->output);
+    ir_walk_broadcast(&walk, 0, call->inputs[step->operand]);
+    BASE_TRY(ir_eval_floats(call, step->operand, &other));
+    for (size_t i = 0; i < call->output->count; i++, ir_walk_next(&walk)) {
+        double b = other[walk.at[0]];
+        y[i] = step->operand_first ? ir_eval_binary_float(&node, b, y[i]) : ir_eval_binary_float(&node, y[i], b);
+    }
+    return MTL_OK;
+}
+
+mtl_status ir_eval_chain(const ir_eval_call *call)
+{
+    const double *x;
+    double *y;
+    ir_chain chain;
+    size_t at;
+    if (!ir_chain_read(ir_find_attr(call->node, IR_ATTR_program)->text, &chain, &at)) {
+        return ir_eval_fail(call, MTL_INTERNAL, "its program cannot be read");
+    }
+    BASE_TRY(ir_eval_floats(call, 0, &x));
+    BASE_TRY(ir_eval_new_floats(call, &y));
+    if (call->output->count > 0) {
+        memcpy(y, x, call->output->count * sizeof *y);
+    }
+    for (size_t i = 0; i < chain.count; i++) {
+        BASE_TRY(eval_chain_step(call, &chain.steps[i], y));
     }
     return MTL_OK;
 }

@@ -9,7 +9,7 @@
  *   dim.c              symbolic extents   infer*.c   types and symbolic contents of a node's results
  *   rate.c             rates of values    eval*.c    reference evaluator (float64, int64)
  *   print.c parse.c    the text form      verify.c   the invariants below
- *   lex.c text.c       its words
+ *   lex.c text.c       its words              chain.c    the program of a chain
  *   params.c           which param a value is made of
  *   einsum.c           einsum by transpose, reshape, matmul
  */
@@ -183,6 +183,7 @@ const ir_op_info *ir_op_table(ir_op op);
 bool ir_op_find(const char *name, ir_op *op);
 bool ir_op_is_unary(ir_op op);  /* element-wise on one operand of one dtype: what `act` of linear may name if float */
 bool ir_op_is_binary(ir_op op); /* element-wise on two operands */
+bool ir_op_is_float_function(ir_op op); /* one of both, and floats to floats: a step of a chain */
 const char *ir_attr_name(ir_attr_key key);
 ir_attr_kind ir_attr_key_kind(ir_attr_key key);
 bool ir_attr_find(const char *name, ir_attr_key *key);

@@ -103,6 +103,17 @@ mtl_status ir_infer_check_axis(const ir_infer_context *c, int64_t axis, int32_t 
     return MTL_OK;
 }
 
+mtl_status ir_infer_check_act(const ir_infer_context *c)
+{
+    const ir_attr *attr = ir_find_attr(c->info, IR_ATTR_act);
+    const char *act = attr == NULL ? "" : attr->text;
+    ir_op op;
+    if (act != NULL && (act[0] == '\0' || (ir_op_find(act, &op) && ir_op_is_unary(op) && op != IR_OP_not))) {
+        return MTL_OK;
+    }
+    return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "'%s' is no activation", act == NULL ? "" : act);
+}
+
 /* --- products of extents ------------------------------------------------------------------------------------- */
 
 static int64_t magnitude_gcd(int64_t a, int64_t b)

@@ -45,6 +45,8 @@ mtl_status ir_infer_one_dtype(const ir_infer_context *c);
 mtl_status ir_infer_check_numeric(const ir_infer_context *c, uint32_t operand);
 mtl_status ir_infer_check_float(const ir_infer_context *c, uint32_t operand);
 mtl_status ir_infer_check_bool(const ir_infer_context *c, uint32_t operand);
+/* `act`, if it is there: "" or a unary op on floats. */
+mtl_status ir_infer_check_act(const ir_infer_context *c);
 mtl_status ir_infer_check_axis(const ir_infer_context *c, int64_t axis, int32_t rank);
 
 /* A product of extents that need not be linear: a number times primitive linear expressions. */

@@ -1,4 +1,5 @@
 /* Types of element-wise nodes: one operand, or several that broadcast. */
+#include "ir/chain.h"
 #include "ir/infer.h"
 
 mtl_status ir_infer_same(const ir_infer_context *c, ir_type *type)
@@ -109,4 +110,46 @@ mtl_status ir_infer_where(const ir_infer_context *c, ir_type *type)
     BASE_TRY(join_operands(c, type));
     type->dtype = ir_infer_operand(c, 1)->dtype;
     return ir_content_where(c, type);
+}
+
+/* A chain takes no operand of another shape than its first, but for columns. */
+static mtl_status check_chain_operand(const ir_infer_context *c, uint32_t i, const ir_type *type)
+{
+    if (ir_chain_fits(ir_infer_operand(c, i), type)) {
+        return MTL_OK;
+    }
+    return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "operand %u is %s, expected %s or its last axes",
+                   (unsigned)i, ir_infer_text(c, ir_infer_operand(c, i)), ir_infer_text(c, type));
+}
+
+mtl_status ir_infer_chain(const ir_infer_context *c, ir_type *type)
+{
+    const char *program = ir_find_attr(c->info, IR_ATTR_program)->text;
+    ir_chain chain;
+    size_t at;
+    BASE_TRY(ir_infer_check_float(c, 0));
+    *type = *ir_infer_operand(c, 0);
+    for (uint32_t i = 1; i < c->info->input_count; i++) {
+        BASE_TRY(check_chain_operand(c, i, type));
+    }
+    if (!ir_chain_read(program, &chain, &at)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA,
+                       "program '%.100s': at character %zu, expected a function, as in 'mul 1; relu'",
+                       program != NULL ? program : "", at + 1);
+    }
+    for (size_t i = 0; i < chain.count; i++) {
+        if (chain.steps[i].operand >= c->info->input_count) {
+            return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "program '%.100s' has operand %u of %u",
+                           program, (unsigned)chain.steps[i].operand, (unsigned)c->info->input_count);
+        }
+    }
+    return MTL_OK;
+}
+
+mtl_status ir_infer_cumsum(const ir_infer_context *c, ir_type *type)
+{
+    BASE_TRY(ir_infer_same(c, type));
+    BASE_TRY(ir_infer_check_act(c));
+    const ir_attr *act = ir_find_attr(c->info, IR_ATTR_act);
+    return act != NULL && act->text[0] != '\0' ? ir_infer_check_float(c, 0) : MTL_OK;
 }

@@ -38,7 +38,7 @@ mtl_status ir_infer_matmul(const ir_infer_context *c, ir_type *type)
     return MTL_OK;
 }
 
-/* The function that follows a linear layer of n columns: "" or a unary op on floats. */
+/* The function that follows a linear layer of n columns. */
 static mtl_status check_act(const ir_infer_context *c, ir_dim n)
 {
     const ir_attr *columns = ir_find_attr(c->info, IR_ATTR_act_columns);
@@ -46,12 +46,7 @@ static mtl_status check_act(const ir_infer_context *c, ir_dim n)
         return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "act_columns %lld, expected 1 to %s",
                        (long long)columns->i, ir_infer_dim_text(c, n));
     }
-    const char *act = ir_find_attr(c->info, IR_ATTR_act)->text;
-    ir_op op;
-    if (act != NULL && (act[0] == '\0' || (ir_op_find(act, &op) && ir_op_is_unary(op) && op != IR_OP_not))) {
-        return MTL_OK;
-    }
-    return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "'%s' is no activation", act == NULL ? "" : act);
+    return ir_infer_check_act(c);
 }
 
 mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)

@@ -70,6 +70,13 @@ bool ir_op_is_binary(ir_op op)
     return strcmp(families[op].eval, "binary") == 0;
 }
 
+bool ir_op_is_float_function(ir_op op)
+{
+    const char *infer = families[op].infer;
+    bool numbers = strcmp(infer, "broadcast") == 0 || strcmp(infer, "pow") == 0;
+    return ir_op_is_binary(op) ? numbers : ir_op_is_unary(op) && strcmp(infer, "same_bool") != 0;
+}
+
 const char *ir_attr_name(ir_attr_key key)
 {
     return attrs[key].name;

@@ -146,6 +146,65 @@ static void mixtures(void **state)
     lab_close(&t);
 }
 
+static ir_value chain(lab *t, const char *program, const ir_value *operands, size_t count)
+{
+    return try_node(t, IR_OP_chain, NULL, operands, count, (ir_attr[]){IR_STRING(program, program)}, 1);
+}
+
+static void chains(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value x = add_input(&t, "f32[B,2,3]"), r = add_input(&t, "f32[B,2,3]"), gate = add_input(&t, "f32[B,1,1]");
+    ir_value each = add_weights(&t, "f32[1,2,3]"), column = add_weights(&t, "f32[3]"), number = add_weights(&t, "f32");
+    ir_value group = add_weights(&t, "f32[2,1]"), wide = add_weights(&t, "f64[3]"), n = add_input(&t, "i64[B,2,3]");
+    ir_value more = add_input(&t, "f32[1,B,2,3]"), user = add_input(&t, "f32[U,3]"), last = add_input(&t, "f32[2,U,3]");
+    expect_type(&t, chain(&t, "prelu 1; 2 sub; mul 3; add 4; clip(-1, 1); fmod 2; relu", V(x, column, each, number, r)),
+                "f32[B, 2, 3]");
+    expect_type(&t, chain(&t, "selu(1.5, 0.1f); gelu(1)", V(user)), "f32[U, 3]");
+    static const char *const broken[] = {
+        "",         "relu;",       "relu; ",   "relu;exp", " relu",        "relu ",     "relu 1",    "add",
+        "add 0",    "add 01",      "add -1",   "0 add",    "1 relu",       "1add",      "add  1",    "less 1",
+        "and 1",    "not",         "identity", "softmax",  "clip",         "clip(1)",   "clip(1,2)", "clip(1, 2",
+        "elu(nan)", "elu(1, 2)",   "elu()",    "elu 1",    "relu(1)",      "gelu(0.5)", "mod(1) 1",  "mod 1 1",
+        "add 1; 1", "gelu(1e300)", "isnan",    "where 1",  "add 99999999", "sigmoid,",
+    };
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        expect_refused(&t, chain(&t, broken[i], V(x, r)), "program '");
+    }
+    expect_refused(&t, chain(&t, "relu; subb 1", V(x, r)), "at character 7, expected a function");
+    expect_refused(&t, chain(&t, "relu; add 2", V(x, r)), "has operand 2 of 2");
+    expect_refused(&t, chain(&t, "add 1", V(x, gate)), "operand 1 is f32[B, 1, 1], expected f32[B, 2, 3] or its last");
+    expect_refused(&t, chain(&t, "add 1", V(x, group)), "operand 1 is f32[2, 1]");
+    expect_refused(&t, chain(&t, "add 1", V(x, wide)), "operand 1 is f64[3]");
+    expect_refused(&t, chain(&t, "add 1", V(x, more)), "operand 1 is f32[1, B, 2, 3]");
+    expect_refused(&t, chain(&t, "add 1", V(last, user)), "operand 1 is f32[U, 3]");
+    expect_refused(&t, chain(&t, "add 1", V(column, x)), "operand 1 is f32[B, 2, 3]");
+    expect_refused(&t, chain(&t, "neg", V(n)), "operand 0 is i64[B, 2, 3], expected floats");
+    char many[512] = "relu";
+    for (int i = 1; i < 32; i++) {
+        strcat(many, "; relu");
+    }
+    expect_type(&t, chain(&t, many, V(x)), "f32[B, 2, 3]");
+    expect_refused(&t, chain(&t, strcat(many, "; relu"), V(x)), "expected a function");
+    lab_close(&t);
+}
+
+static void activations_of_scans(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value x = add_input(&t, "f32[B,3]"), n = add_input(&t, "i64[B,3]");
+    ir_attr attrs[] = {IR_INT(axis, 1), IR_INT(exclusive, 0), IR_INT(reverse, 0), IR_STRING(act, "sigmoid")};
+    expect_type(&t, node(&t, IR_OP_cumsum, NULL, V(x), attrs, 4), "f32[B, 3]");
+    expect_refused(&t, try_node(&t, IR_OP_cumsum, NULL, V(n), attrs, 4), "operand 0 is i64[B, 3], expected floats");
+    attrs[3].text = "softmax";
+    expect_refused(&t, try_node(&t, IR_OP_cumprod, NULL, V(x), attrs, 4), "'softmax' is no activation");
+    lab_close(&t);
+}
+
 static void moving_elements(void **state)
 {
     lab t;
@@ -483,10 +542,20 @@ static void any_operation_on_anything(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(broadcasting),   cmocka_unit_test(unary),        cmocka_unit_test(products),
-        cmocka_unit_test(along_axes),     cmocka_unit_test(mixtures),     cmocka_unit_test(moving_elements),
-        cmocka_unit_test(given_targets),  cmocka_unit_test(shape_chains), cmocka_unit_test(arithmetic_contents),
-        cmocka_unit_test(other_contents), cmocka_unit_test(ranges),       cmocka_unit_test(any_operation_on_anything),
+        cmocka_unit_test(broadcasting),
+        cmocka_unit_test(unary),
+        cmocka_unit_test(products),
+        cmocka_unit_test(along_axes),
+        cmocka_unit_test(mixtures),
+        cmocka_unit_test(moving_elements),
+        cmocka_unit_test(chains),
+        cmocka_unit_test(activations_of_scans),
+        cmocka_unit_test(given_targets),
+        cmocka_unit_test(shape_chains),
+        cmocka_unit_test(arithmetic_contents),
+        cmocka_unit_test(other_contents),
+        cmocka_unit_test(ranges),
+        cmocka_unit_test(any_operation_on_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

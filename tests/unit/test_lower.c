@@ -31,7 +31,8 @@ static void check_steps(const compiler_lowered *lowered, const char *steps)
     assert_int_equal(plan_check(lowered->plan, lowered->plan_size, false, NULL, &view), MTL_OK);
     for (size_t i = 0; i < view.step_count; i++) {
         const plan_step *step = &view.steps[i];
-        const char *function = plan_function_name(step->op, step->function);
+        char function[64];
+        plan_step_function(&view, step, function, sizeof function);
         size_t length = strlen(found);
         (void)snprintf(found + length, sizeof found - length, "%s%s%s%s", i > 0 ? ", " : "", plan_op_name(step->op),
                        function[0] != '\0' ? " " : "", function);
@@ -198,6 +199,15 @@ static void mixtures_and_scans(void **state)
                "  output \"y\" = %y\n"
                "}\n",
                NULL, "transpose, gather, matmul");
+    check_plan("graph \"g\" (B) {\n"
+               "  input %x : f32[B, 2, 3]\n"
+               "  input %r : f32[B, 2, 3]\n"
+               "  const %c : f32[3] = [1, 2, 3]\n"
+               "  %y : f32[B, 2, 3] = chain %x, %c, %r {program=\"prelu 1; 2 sub; clip(-1, 1)\"}\n"
+               "  %s : f32[B, 2, 3] = cumsum %y {axis=1, exclusive=0, reverse=0, act=\"sigmoid\"}\n"
+               "  output \"s\" = %s\n"
+               "}\n",
+               NULL, "chain prelu, sub, clip, scan sum");
 }
 
 /* The steps of a graph's plan, in order, and nothing else: "linear unary". */

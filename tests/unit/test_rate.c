@@ -183,6 +183,12 @@ static void products(void **state)
     expect_rate(&t, node(&t, IR_OP_matmul, NULL, V(add_weights(&t, "f32[5,8]"), turned), NO_ATTRS), "row 1 1 1");
     ir_value many = node(&t, IR_OP_matmul, NULL, V(x, ws), NO_ATTRS);
     expect_rate(&t, node(&t, IR_OP_matmul, NULL, V(many, add_weights(&t, "f32[5]")), NO_ATTRS), "row 1 1 1");
+    ir_attr program[] = {IR_STRING(program, "add 1; sigmoid")};
+    ir_value behind = node(&t, IR_OP_transpose, NULL, V(add_input(&t, "f32[B,4]")), A(INTS(perm, 1, 0)));
+    expect_rate(&t, node(&t, IR_OP_chain, NULL, V(x, x), program, 1), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_chain, NULL, V(behind, behind), program, 1), "row 1 1 1");
+    expect_rate(&t, node(&t, IR_OP_chain, NULL, V(w, w), program, 1), "const");
+    expect_rate(&t, node(&t, IR_OP_chain, NULL, V(w, add_input(&t, "f32[1,1]")), program, 1), "request");
     expect_rate(&t, node(&t, IR_OP_linear, NULL, V(x, w), A(IR_STRING(act, "relu"))), "row 0 1 1");
     ir_value eb = add_input(&t, "f32[B,3,8]");
     expect_rate(&t, node(&t, IR_OP_linear, NULL, V(eb, ws), A(IR_STRING(act, ""))), "row 0 1 1");
