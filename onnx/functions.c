@@ -103,7 +103,7 @@ static mtl_status inline_body(onnx_node *node, const Onnx__FunctionProto *functi
         BASE_TRY_MEMORY(entry, importer->diag);
         entry->value = i < node->input_count ? node->inputs[i] : (onnx_value){0};
     }
-    BASE_TRY(onnx_import_nodes(importer, &frame, function->node, function->n_node));
+    BASE_TRY(onnx_import_nodes(importer, &frame, function->node, function->n_node, NULL));
     for (size_t i = 0; i < node->output_count; i++) {
         bool found;
         BASE_TRY(onnx_lookup(importer, &scope, function->output[i], &node->outputs[i], &found));

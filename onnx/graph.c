@@ -141,10 +141,11 @@ static mtl_status import_node(onnx_importer *importer, const onnx_frame *frame, 
 }
 
 mtl_status onnx_import_nodes(onnx_importer *importer, const onnx_frame *frame, Onnx__NodeProto *const *nodes,
-                             size_t count)
+                             size_t count, const size_t *order)
 {
     for (size_t i = 0; i < count; i++) {
-        BASE_TRY(import_node(importer, frame, nodes[i], i));
+        size_t next = order != NULL ? order[i] : i;
+        BASE_TRY(import_node(importer, frame, nodes[next], next));
     }
     return MTL_OK;
 }
@@ -173,7 +174,7 @@ static mtl_status import_branch(onnx_node *node, const Onnx__GraphProto *branch)
                          branch->n_input, branch->n_output, node->output_count);
     }
     BASE_TRY(onnx_import_initializers(importer, &frame, branch));
-    BASE_TRY(onnx_import_nodes(importer, &frame, branch->node, branch->n_node));
+    BASE_TRY(onnx_import_nodes(importer, &frame, branch->node, branch->n_node, NULL));
     importer->graph->current_source = source;
     for (size_t i = 0; i < branch->n_output; i++) {
         const char *name = branch->output[i]->name != NULL ? branch->output[i]->name : "";
@@ -267,7 +268,9 @@ mtl_status onnx_import_graph(onnx_importer *importer)
     BASE_TRY(onnx_import_initializers(importer, &frame, graph));
     BASE_TRY(onnx_import_inputs(importer, &scope));
     BASE_TRY(onnx_params_begin(importer, &scope));
-    BASE_TRY(onnx_import_nodes(importer, &frame, graph->node, graph->n_node));
+    const size_t *order;
+    BASE_TRY(onnx_order_nodes(importer, graph, &order));
+    BASE_TRY(onnx_import_nodes(importer, &frame, graph->node, graph->n_node, order));
     BASE_TRY(onnx_params_end(importer));
     importer->graph->current_source = UINT32_MAX;
     if (graph->n_output == 0) {

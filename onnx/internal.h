@@ -172,9 +172,11 @@ mtl_status onnx_function_inline(onnx_node *node, const Onnx__FunctionProto *func
 mtl_status onnx_check_opset(const onnx_importer *importer, Onnx__OperatorSetIdProto *const *opsets, size_t count,
                             const char *where);
 
-/* Imports the nodes of a branch or function body in `frame`. */
+/* Imports nodes in `frame`, in that order; NULL: as they stand. */
 mtl_status onnx_import_nodes(onnx_importer *importer, const onnx_frame *frame, Onnx__NodeProto *const *nodes,
-                             size_t count);
+                             size_t count, const size_t *order);
+/* The order in which the outputs need the nodes, as their positions; NULL: they cannot be moved. */
+mtl_status onnx_order_nodes(onnx_importer *importer, const Onnx__GraphProto *graph, const size_t **order);
 mtl_status onnx_import_initializers(onnx_importer *importer, const onnx_frame *frame, const Onnx__GraphProto *graph);
 
 /* The value of a name. Initialisers are decoded on first use. */

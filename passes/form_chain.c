@@ -16,7 +16,7 @@
  * Two values are a chain only when they are columns that stand side by side already: concat and cumprod shall not
  * replace the one multiplication of a click and a conversion. Where one value has two successors, the first is the chain's
  * and the other begins a chain of its own. No chain: a term that needs a partial sum, as in residual blocks; constants; terms
- * that are there twice; products of wide values.
+ * that are there twice; products of wide values; the second of two chains whose terms need partial sums of each other.
  *
  * Of three and more terms whose partial sums nobody reads, and which are results of layers or lie in one value, the sum is
  *
@@ -30,7 +30,7 @@
 
 static const char fate[] = "part of a chain over tasks";
 
-enum { MAX_CHAIN = 256, MAX_VISITS = 1 << 22 };
+enum { MAX_CHAIN = 256, MAX_VISITS = 1 << 24 };
 
 /* What is known of a node that is a link: value = previous partial result (op) element. */
 typedef struct link {
@@ -46,7 +46,8 @@ typedef struct chains {
     uint32_t *seen;     /* by node: the last search that came by */
     ir_node *stack;
     uint32_t search, node_count;
-    size_t visits; /* left to all searches: a graph made to be slow has fewer chains */
+    uint32_t capacity; /* of seen and stack: scans add nodes */
+    size_t visits;     /* left to all searches: a graph made to be slow has fewer chains */
 } chains;
 
 static int64_t width_of(const ir_type *type)
@@ -94,6 +95,50 @@ static bool depends_on(chains *c, ir_value value, ir_node first)
     return false;
 }
 
+static mtl_status grow(chains *c)
+{
+    uint32_t count = c->r->graph->node_count;
+    if (count <= c->capacity) {
+        return MTL_OK;
+    }
+    c->capacity = count < UINT32_MAX / 2 ? 2 * count : UINT32_MAX;
+    c->seen = BASE_NEW_ARRAY(&c->r->scratch, uint32_t, c->capacity);
+    c->stack = BASE_NEW_ARRAY(&c->r->scratch, ir_node, c->capacity);
+    BASE_TRY_MEMORY(c->seen, c->r->diag);
+    BASE_TRY_MEMORY(c->stack, c->r->diag);
+    c->search = 0;
+    return MTL_OK;
+}
+
+/* Whether one of the values needs `goal`, or a link of the chain that begins with `first`, in the graph as it is by now:
+ * of two chains that need partial results of each other, only one can be a scan, which needs all its terms at once. */
+static mtl_status needs(chains *c, const ir_value *values, size_t count, ir_node first, ir_node goal, bool *found)
+{
+    const ir_graph *graph = c->r->graph;
+    size_t depth = 0, next = 0;
+    BASE_TRY(grow(c));
+    c->search++;
+    *found = false;
+    while (!*found && (depth > 0 || next < count)) {
+        ir_node n = depth > 0 ? c->stack[--depth] : ir_info(graph, passes_resolve(c->r, values[next++]))->node;
+        if (n == 0) {
+            continue;
+        }
+        *found = n == goal || (first != 0 && n < c->node_count && c->links[n].first == first) || c->visits == 0;
+        c->visits -= c->visits > 0;
+        const ir_node_info *node = ir_node_of(graph, n);
+        for (uint32_t i = 0; i < node->input_count; i++) {
+            ir_value operand = node->inputs[i] != 0 ? passes_resolve(c->r, node->inputs[i]) : 0;
+            ir_node maker = operand != 0 ? ir_info(graph, operand)->node : 0;
+            if (maker != 0 && c->seen[maker] != c->search) {
+                c->seen[maker] = c->search;
+                c->stack[depth++] = maker;
+            }
+        }
+    }
+    return MTL_OK;
+}
+
 /* Operand k of `n` is the last partial result of a chain that the other operand can continue. */
 static bool continues(chains *c, ir_node n, uint32_t k)
 {
@@ -138,7 +183,7 @@ static void read_link(chains *c, ir_node n)
 static mtl_status find_chains(chains *c)
 {
     const ir_graph *graph = c->r->graph;
-    c->node_count = graph->node_count;
+    c->node_count = c->capacity = graph->node_count;
     c->visits = MAX_VISITS;
     c->links = BASE_NEW_ARRAY(&c->r->scratch, link, c->node_count);
     c->position = BASE_NEW_ARRAY(&c->r->scratch, uint32_t, c->node_count);
@@ -183,14 +228,21 @@ static mtl_status insert_stack(passes_rewriter *r, ir_node before, const passes_
 
 /* What the chain begins with is element 0 of the scan for its other readers too, so that the layers that read partial
  * results find all of them side by side. The layer that computes it becomes another node, which only the stack reads. */
-static mtl_status detach_start(passes_rewriter *r, ir_value start, passes_strip *strip, bool *detached)
+static mtl_status detach_start(chains *c, const ir_value *elements, size_t count, passes_strip *strip, bool *detached)
 {
+    passes_rewriter *r = c->r;
+    ir_value start = elements[0];
     const ir_node_info *layer = ir_producer(r->graph, start);
-    bool direct = strip->value == start;
-    *detached = r->uses[start] > 1 && (!direct || (layer != NULL && layer->op == IR_OP_linear));
+    bool direct = strip->value == start, needed = true;
+    *detached = r->uses[start] > 1 && layer != NULL && (!direct || layer->op == IR_OP_linear);
+    if (*detached) {
+        BASE_TRY(needs(c, elements + 1, count - 1, 0, ir_info(r->graph, start)->node, &needed));
+        *detached = !needed; /* a residual block: what it adds is computed from the start */
+    }
     if (!*detached || !direct) {
         return MTL_OK;
     }
+    layer = ir_producer(r->graph, start);
     return passes_insert(r, ir_info(r->graph, start)->node, IR_OP_linear, NULL, layer->inputs, layer->input_count,
                          layer->attrs, layer->attr_count, NULL, &strip->value);
 }
@@ -226,11 +278,12 @@ static mtl_status replace_links(passes_rewriter *r, const ir_node *links, size_t
     return MTL_OK;
 }
 
-static mtl_status form_scan(passes_rewriter *r, const ir_node *links, size_t count, ir_value start,
+static mtl_status form_scan(chains *c, const ir_node *links, size_t count, const ir_value *elements,
                             passes_strip *strips)
 {
+    passes_rewriter *r = c->r;
     bool detached;
-    BASE_TRY(detach_start(r, start, &strips[0], &detached));
+    BASE_TRY(detach_start(c, elements, count + 1, &strips[0], &detached));
     ir_op op = ir_node_of(r->graph, links[0])->op == IR_OP_add ? IR_OP_cumsum : IR_OP_cumprod;
     ir_attr attrs[3] = {IR_INT(axis, 1), IR_INT(exclusive, 0), IR_INT(reverse, 0)};
     ir_value stack, scan;
@@ -239,7 +292,7 @@ static mtl_status form_scan(passes_rewriter *r, const ir_node *links, size_t cou
     for (size_t i = 1; i < count; i++) {
         BASE_TRY(passes_take_sources(r, ir_info(r->graph, scan)->node, links[i]));
     }
-    return replace_links(r, links, count, scan, strips[0].length, detached ? start : 0);
+    return replace_links(r, links, count, scan, strips[0].length, detached ? elements[0] : 0);
 }
 
 /* Partial results, the last one apart, that are read by more than the next link. */
@@ -294,8 +347,13 @@ static mtl_status form_chain(chains *c, ir_node last, bool *formed)
     if (!is_worth_it(r->graph, ir_node_of(r->graph, last)->op, elements, strips, count + 1)) {
         return MTL_OK;
     }
+    bool needed;
+    BASE_TRY(needs(c, elements, count + 1, c->links[last].first, 0, &needed));
+    if (needed) {
+        return MTL_OK;
+    }
     *formed = true;
-    return form_scan(r, links, count, elements[0], strips);
+    return form_scan(c, links, count, elements, strips);
 }
 
 /* --- the last sum -------------------------------------------------------------------------------------------- */

@@ -64,7 +64,8 @@ static int compare_sizes(int64_t a, int64_t b)
     return a < b ? -1 : a > b;
 }
 
-/* Those that read the same rows are neighbours. */
+/* Those that read the same rows are neighbours; among these, those of one width: gates of as many experts, say, which one
+ * mixture reads. */
 static int by_operand(const void *left, const void *right)
 {
     const side_layer *a = left, *b = right;
@@ -72,6 +73,7 @@ static int by_operand(const void *left, const void *right)
     order = order != 0 ? order : compare_sizes(a->groups > 1, b->groups > 1);
     order = order != 0 ? order : passes_compare_pieces(&a->x, &b->x);
     order = order != 0 ? order : compare_sizes(a->x.width, b->x.width);
+    order = order != 0 ? order : compare_sizes(a->n, b->n);
     return order != 0 ? order : compare_sizes((int64_t)a->order, (int64_t)b->order);
 }
 
