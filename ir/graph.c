@@ -472,16 +472,30 @@ void ir_remove(ir_graph *graph, ir_node node)
     unlink_node(graph, node);
 }
 
+/* Room in a node's list of `count` sources: a power of two, so that a node that takes over many does not copy them all each
+ * time. */
+static size_t source_room(size_t count)
+{
+    size_t room = 1;
+    while (room < count) {
+        room *= 2;
+    }
+    return count == 0 ? 0 : room;
+}
+
 mtl_status ir_take_sources(ir_graph *graph, ir_node into, ir_node from, base_diag *diag)
 {
     const ir_node_info *giver = &graph->nodes[from];
     ir_node_info *taker = &graph->nodes[into];
-    uint32_t *sources =
-        BASE_NEW_ARRAY(graph->arena, uint32_t, (size_t)taker->source_count + (size_t)giver->source_count);
-    BASE_TRY_MEMORY(sources, diag);
+    uint32_t *sources = taker->sources;
     uint32_t count = taker->source_count;
-    if (count > 0) {
-        memcpy(sources, taker->sources, count * sizeof *sources);
+    size_t most = (size_t)count + giver->source_count;
+    if (most > source_room(count)) {
+        sources = BASE_NEW_ARRAY(graph->arena, uint32_t, source_room(most));
+        BASE_TRY_MEMORY(sources, diag);
+        if (count > 0) {
+            memcpy(sources, taker->sources, count * sizeof *sources);
+        }
     }
     for (uint32_t i = 0; i < giver->source_count; i++) {
         bool there = false;

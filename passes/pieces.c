@@ -1,5 +1,7 @@
 #include "passes/pieces.h"
 
+#include <stdlib.h>
+
 bool passes_row_width(const ir_type *type, int64_t *width)
 {
     *width = 1;
@@ -222,22 +224,64 @@ mtl_status passes_pack(passes_rewriter *r, ir_node before, const passes_piece *p
     return insert_view(r, before, IR_OP_reshape, NULL, 0, type, value);
 }
 
+/* Where the outputs' elements lie, in order. */
+struct passes_output_pieces {
+    passes_piece *pieces;
+    size_t count;
+    uint32_t substitutions; /* since then, other values may have taken their places */
+};
+
+static int by_place(const void *left, const void *right)
+{
+    const passes_piece *a = left, *b = right;
+    int order = passes_compare_pieces(a, b);
+    return order != 0 ? order : a->width < b->width ? -1 : a->width > b->width;
+}
+
+static struct passes_output_pieces *output_pieces(passes_rewriter *r)
+{
+    struct passes_output_pieces *outputs = r->outputs;
+    if (outputs == NULL) {
+        outputs = BASE_NEW(&r->scratch, struct passes_output_pieces);
+        passes_piece *pieces = BASE_NEW_ARRAY(&r->scratch, passes_piece, r->graph->output_count + 1);
+        if (outputs == NULL || pieces == NULL) {
+            return NULL;
+        }
+        outputs->pieces = pieces;
+        outputs->substitutions = r->substitutions - 1;
+        r->outputs = outputs;
+    }
+    if (outputs->substitutions != r->substitutions) {
+        outputs->substitutions = r->substitutions;
+        outputs->count = 0;
+        for (uint32_t i = 0; i < r->graph->output_count; i++) {
+            passes_piece *piece = &outputs->pieces[outputs->count];
+            outputs->count += passes_find_piece(r, r->graph->outputs[i].value, piece);
+        }
+        qsort(outputs->pieces, outputs->count, sizeof *outputs->pieces, by_place);
+    }
+    return outputs;
+}
+
+/* Without memory everything is one: then nothing moves. */
+static bool is_output_piece(passes_rewriter *r, const passes_piece *piece)
+{
+    const struct passes_output_pieces *outputs = output_pieces(r);
+    return outputs == NULL ||
+           bsearch(piece, outputs->pieces, outputs->count, sizeof *outputs->pieces, by_place) != NULL;
+}
+
+bool passes_is_output(passes_rewriter *r, ir_value value)
+{
+    passes_piece piece;
+    return passes_find_piece(r, value, &piece) && is_output_piece(r, &piece);
+}
+
 bool passes_is_whole_result(passes_rewriter *r, const passes_piece *run)
 {
-    const ir_graph *graph = r->graph;
     int64_t width;
-    if (ir_producer(graph, run->root) == NULL || !passes_row_width(ir_type_of(graph, run->root), &width) ||
-        width != run->width) {
-        return false;
-    }
-    for (uint32_t i = 0; i < graph->output_count; i++) {
-        passes_piece output;
-        if (passes_find_piece(r, graph->outputs[i].value, &output) && output.root == run->root &&
-            output.width == width) {
-            return false;
-        }
-    }
-    return true;
+    return ir_producer(r->graph, run->root) != NULL && passes_row_width(ir_type_of(r->graph, run->root), &width) &&
+           width == run->width && !is_output_piece(r, run);
 }
 
 bool passes_pack_is_free(passes_rewriter *r, const passes_piece *pieces, size_t count)

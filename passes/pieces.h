@@ -40,6 +40,9 @@ mtl_status passes_piece_value(passes_rewriter *r, ir_node before, const passes_p
 mtl_status passes_pack(passes_rewriter *r, ir_node before, const passes_piece *pieces, size_t count,
                        const ir_type *type, ir_value *value);
 
+/* Whether the value is what the caller gets, as it is or reshaped: to be computed straight into the caller's memory. */
+bool passes_is_output(passes_rewriter *r, ir_value value);
+
 /* Whether the piece is all that a node computes, and not what the caller gets: then it can be computed elsewhere. */
 bool passes_is_whole_result(passes_rewriter *r, const passes_piece *piece);
 

@@ -140,6 +140,7 @@ mtl_status passes_end(passes_rewriter *r)
 
 void passes_substitute(passes_rewriter *r, ir_value old, ir_value new_value, const char *fate)
 {
+    r->substitutions++;
     r->replaced[old] = new_value;
     r->uses[new_value] += r->uses[old];
     r->uses[old] = 0;

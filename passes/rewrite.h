@@ -12,12 +12,14 @@
 typedef struct passes_rewriter {
     ir_graph *graph;
     base_diag *diag;
-    uint32_t capacity;  /* of the arrays below, by value */
-    uint32_t *uses;     /* by operands and graph outputs */
-    ir_value *replaced; /* 0: by nothing */
-    const char **fates; /* of the node that makes the value, if it dies; NULL: another pass' business */
-    bool *owned;        /* constants whose float64 numbers this pass made and may change while they have one use */
-    base_arena scratch; /* freed by passes_end and passes_abandon */
+    uint32_t capacity;      /* of the arrays below, by value */
+    uint32_t *uses;         /* by operands and graph outputs */
+    ir_value *replaced;     /* 0: by nothing */
+    const char **fates;     /* of the node that makes the value, if it dies; NULL: another pass' business */
+    bool *owned;            /* constants whose float64 numbers this pass made and may change while they have one use */
+    uint32_t substitutions; /* so far */
+    struct passes_output_pieces *outputs; /* of passes/pieces.h, as of some number of substitutions; NULL: not yet */
+    base_arena scratch;                   /* freed by passes_end and passes_abandon */
 } passes_rewriter;
 
 mtl_status passes_begin(ir_graph *graph, base_diag *diag, passes_rewriter *r);

@@ -20,15 +20,21 @@ mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab);
 mtl_status passes_side_mixes(passes_rewriter *r, const passes_slab *slab);
 mtl_status passes_side_lanes(passes_rewriter *r, const passes_slab *slab);
 
-/* Whether the value is what the caller gets, as it is or reshaped: to be computed straight into the caller's memory. */
-bool passes_is_output(passes_rewriter *r, ir_value value);
-
 /* `member`'s result is `piece` from now on: its readers read that, `into` does its work. */
 mtl_status passes_side_replace(passes_rewriter *r, ir_node before, ir_node member, ir_node into,
                                const passes_piece *piece);
 
 /* The same attributes, bit for bit. */
 bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b);
+
+/* What is equal of nodes of one kind: the hash of a node's operation and attributes, and of a type's dtype and rows. */
+uint64_t passes_kind_hash(const ir_node_info *node, const ir_type *type);
+
+/* Numbers the kinds of items 0 to count - 1, in the order of their first ones. Items are of one kind when `same` says so,
+ * and then have equal hashes. */
+mtl_status passes_number_kinds(passes_rewriter *r, const uint64_t *hashes, size_t count, const void *items,
+                               bool (*same)(const ir_graph *graph, const void *items, size_t a, size_t b),
+                               size_t *kinds);
 
 /* Constants, or zeros where there is none (0), side by side: `rows` rows, of which part i holds `widths[i]` elements. */
 mtl_status passes_join_consts(passes_rewriter *r, const ir_value *parts, const int64_t *widths, size_t count,

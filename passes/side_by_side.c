@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "passes/passes.h"
 
 /* Ordered by layer, then by step. */
@@ -115,18 +116,6 @@ static mtl_status find_candidates(passes_rewriter *r, candidate **candidates, si
     return MTL_OK;
 }
 
-bool passes_is_output(passes_rewriter *r, ir_value value)
-{
-    passes_piece piece, output;
-    for (uint32_t i = 0; i < r->graph->output_count; i++) {
-        if (passes_find_piece(r, value, &piece) && passes_find_piece(r, r->graph->outputs[i].value, &output) &&
-            output.root == piece.root && output.offset == piece.offset && output.width == piece.width) {
-            return true;
-        }
-    }
-    return false;
-}
-
 mtl_status passes_side_replace(passes_rewriter *r, ir_node before, ir_node member, ir_node into,
                                const passes_piece *piece)
 {
@@ -162,6 +151,53 @@ bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b)
         }
     }
     return true;
+}
+
+static uint64_t hash_attr(const ir_attr *attr)
+{
+    switch (ir_attr_key_kind(attr->key)) {
+    case IR_KIND_FLOAT: return base_hash64(&attr->f, sizeof attr->f);
+    case IR_KIND_INTS: return base_hash64(attr->ints, attr->count * sizeof *attr->ints);
+    case IR_KIND_STRING: return base_hash64(attr->text, strlen(attr->text));
+    default: return base_hash64(&attr->i, sizeof attr->i);
+    }
+}
+
+uint64_t passes_kind_hash(const ir_node_info *node, const ir_type *type)
+{
+    uint64_t parts[3] = {(uint64_t)node->op, (uint64_t)type->dtype, (uint64_t)type->dim[0].c};
+    uint64_t hash = base_hash64(parts, sizeof parts);
+    for (uint32_t i = 0; i < node->attr_count; i++) {
+        uint64_t next[3] = {hash, (uint64_t)node->attrs[i].key, hash_attr(&node->attrs[i])};
+        hash = base_hash64(next, sizeof next);
+    }
+    return hash;
+}
+
+mtl_status passes_number_kinds(passes_rewriter *r, const uint64_t *hashes, size_t count, const void *items,
+                               bool (*same)(const ir_graph *graph, const void *items, size_t a, size_t b),
+                               size_t *kinds)
+{
+    size_t room = 16, kind_count = 0;
+    while (room < 2 * count) {
+        room *= 2;
+    }
+    size_t *first = BASE_NEW_ARRAY(&r->scratch, size_t, room); /* of each kind, by hash: its number + 1 */
+    BASE_TRY_MEMORY(first, r->diag);
+    for (size_t i = 0; i < count; i++) {
+        size_t slot = (size_t)hashes[i] & (room - 1);
+        while (first[slot] != 0 &&
+               !(hashes[first[slot] - 1] == hashes[i] && same(r->graph, items, first[slot] - 1, i))) {
+            slot = (slot + 1) & (room - 1);
+        }
+        if (first[slot] == 0) {
+            first[slot] = i + 1;
+            kinds[i] = kind_count++;
+        } else {
+            kinds[i] = kinds[first[slot] - 1];
+        }
+    }
+    return MTL_OK;
 }
 
 /* The bytes of a part when all parts are still as they came from a file, else its float64 numbers. */

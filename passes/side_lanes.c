@@ -49,25 +49,30 @@ static bool read_lane(passes_rewriter *r, ir_node n, side_lane *lane)
     return pieces > 0;
 }
 
-static bool same_kind(const ir_graph *graph, const side_lane *a, const side_lane *b)
+static bool same_kind(const ir_graph *graph, const void *lanes, size_t i, size_t j)
 {
+    const side_lane *a = (const side_lane *)lanes + i, *b = (const side_lane *)lanes + j;
     const ir_node_info *x = ir_node_of(graph, a->node), *y = ir_node_of(graph, b->node);
     const ir_type *left = ir_type_of(graph, x->outputs[0]), *right = ir_type_of(graph, y->outputs[0]);
     return x->op == y->op && passes_equal_attrs(x, y) && a->is_const[0] == b->is_const[0] &&
-           a->is_const[1] == b->is_const[1] && left->dtype == right->dtype &&
-           ir_dim_equal(left->dim[0], right->dim[0]);
+           a->is_const[1] == b->is_const[1] && left->dtype == right->dtype && ir_dim_equal(left->dim[0], right->dim[0]);
 }
 
-static void find_kinds(const ir_graph *graph, side_lane *lanes, size_t count)
+static mtl_status find_kinds(passes_rewriter *r, side_lane *lanes, size_t count)
 {
-    size_t kinds = 0;
+    uint64_t *hashes = BASE_NEW_ARRAY(&r->scratch, uint64_t, count);
+    size_t *kinds = BASE_NEW_ARRAY(&r->scratch, size_t, count);
+    BASE_TRY_MEMORY(hashes, r->diag);
+    BASE_TRY_MEMORY(kinds, r->diag);
     for (size_t i = 0; i < count; i++) {
-        lanes[i].kind = kinds;
-        for (size_t j = 0; j < i && lanes[i].kind == kinds; j++) {
-            lanes[i].kind = same_kind(graph, &lanes[i], &lanes[j]) ? lanes[j].kind : kinds;
-        }
-        kinds += lanes[i].kind == kinds;
+        const ir_node_info *node = ir_node_of(r->graph, lanes[i].node);
+        hashes[i] = passes_kind_hash(node, ir_type_of(r->graph, node->outputs[0]));
     }
+    BASE_TRY(passes_number_kinds(r, hashes, count, lanes, same_kind, kinds));
+    for (size_t i = 0; i < count; i++) {
+        lanes[i].kind = kinds[i];
+    }
+    return MTL_OK;
 }
 
 static int by_operand(const void *left, const void *right)
@@ -123,11 +128,8 @@ static mtl_status join_constants(passes_rewriter *r, const side_lane *lanes, siz
         spread(ir_info(r->graph, like)->tensor, ir_type_of(r->graph, node->outputs[0]), numbers + begin,
                lanes[i].width);
     }
-    ir_tensor tensor = {.dtype = ir_type_of(r->graph, like)->dtype,
-                        .rank = 1,
-                        .shape = {width},
-                        .count = (size_t)width,
-                        .f = numbers};
+    ir_tensor tensor = {
+        .dtype = ir_type_of(r->graph, like)->dtype, .rank = 1, .shape = {width}, .count = (size_t)width, .f = numbers};
     return passes_add_const(r, ir_info(r->graph, like)->name, &tensor, value);
 }
 
@@ -153,8 +155,8 @@ static mtl_status merge(passes_rewriter *r, const side_lane *lanes, size_t count
         }
         node = ir_node_of(r->graph, lanes[0].node);
     }
-    BASE_TRY(passes_insert(r, before, node->op, NULL, operands, node->input_count, node->attrs, node->attr_count, NULL,
-                           &y));
+    BASE_TRY(
+        passes_insert(r, before, node->op, NULL, operands, node->input_count, node->attrs, node->attr_count, NULL, &y));
     passes_piece piece = {.root = y};
     for (size_t i = 0; i < count; i++) {
         piece.width = lanes[i].width;
@@ -178,7 +180,7 @@ mtl_status passes_side_lanes(passes_rewriter *r, const passes_slab *slab)
             count++;
         }
     }
-    find_kinds(r->graph, lanes, count);
+    BASE_TRY(find_kinds(r, lanes, count));
     qsort(lanes, count, sizeof *lanes, by_operand);
     for (size_t first = 0, end; first < count; first = end) {
         uint32_t operands = ir_node_of(r->graph, lanes[first].node)->input_count;

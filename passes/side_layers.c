@@ -39,24 +39,29 @@ static bool read_layer(passes_rewriter *r, ir_node n, side_layer *layer)
     return type->rank > columns && passes_find_piece(r, x, &layer->x);
 }
 
-static bool same_kind(const ir_graph *graph, const side_layer *a, const side_layer *b)
+static bool same_kind(const ir_graph *graph, const void *layers, size_t i, size_t j)
 {
+    const side_layer *a = (const side_layer *)layers + i, *b = (const side_layer *)layers + j;
     const ir_type *x = ir_type_of(graph, a->x.root), *y = ir_type_of(graph, b->x.root);
     return x->dtype == y->dtype && ir_dim_equal(x->dim[0], y->dim[0]) &&
            passes_equal_attrs(ir_node_of(graph, a->node), ir_node_of(graph, b->node));
 }
 
-/* Numbers the kinds. There are few of them. */
-static void find_kinds(const ir_graph *graph, side_layer *layers, size_t count)
+static mtl_status find_kinds(passes_rewriter *r, side_layer *layers, size_t count)
 {
-    size_t kinds = 0;
+    uint64_t *hashes = BASE_NEW_ARRAY(&r->scratch, uint64_t, count);
+    size_t *kinds = BASE_NEW_ARRAY(&r->scratch, size_t, count);
+    BASE_TRY_MEMORY(hashes, r->diag);
+    BASE_TRY_MEMORY(kinds, r->diag);
     for (size_t i = 0; i < count; i++) {
-        layers[i].kind = kinds;
-        for (size_t j = 0; j < i && layers[i].kind == kinds; j++) {
-            layers[i].kind = same_kind(graph, &layers[i], &layers[j]) ? layers[j].kind : kinds;
-        }
-        kinds += layers[i].kind == kinds;
+        const ir_node_info *node = ir_node_of(r->graph, layers[i].node);
+        hashes[i] = passes_kind_hash(node, ir_type_of(r->graph, layers[i].x.root));
     }
+    BASE_TRY(passes_number_kinds(r, hashes, count, layers, same_kind, kinds));
+    for (size_t i = 0; i < count; i++) {
+        layers[i].kind = kinds[i];
+    }
+    return MTL_OK;
 }
 
 static int compare_sizes(int64_t a, int64_t b)
@@ -356,7 +361,7 @@ mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab)
             count++;
         }
     }
-    find_kinds(r->graph, layers, count);
+    BASE_TRY(find_kinds(r, layers, count));
     BASE_TRY(join_all(r, layers, &count));
     BASE_TRY(batch_all(r, layers, count));
     return add_gates(r, layers, count);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "passes/side.h"
 
 typedef struct side_mix {
@@ -31,8 +32,8 @@ static mtl_status find_values(passes_rewriter *r, side_mix *mix, const ir_node_i
     BASE_TRY_MEMORY(mix->values, r->diag);
     *found = true;
     for (size_t i = 0; i < index->count; i++) {
-        *found = *found && passes_find_part(r, node->inputs[1], index->ints[i] * mix->width, mix->width,
-                                            &mix->values[i]);
+        *found =
+            *found && passes_find_part(r, node->inputs[1], index->ints[i] * mix->width, mix->width, &mix->values[i]);
     }
     return MTL_OK;
 }
@@ -60,8 +61,9 @@ static mtl_status read_mix(passes_rewriter *r, ir_node n, side_mix *mix, bool *f
     return find_values(r, mix, node, found);
 }
 
-static bool same_kind(const ir_graph *graph, const side_mix *a, const side_mix *b)
+static bool same_kind(const ir_graph *graph, const void *mixes, size_t i, size_t j)
 {
+    const side_mix *a = (const side_mix *)mixes + i, *b = (const side_mix *)mixes + j;
     const ir_node_info *x = ir_node_of(graph, a->node), *y = ir_node_of(graph, b->node);
     const ir_type *left = ir_type_of(graph, x->outputs[0]), *right = ir_type_of(graph, y->outputs[0]);
     return a->experts == b->experts && a->width == b->width && (a->constants == 0) == (b->constants == 0) &&
@@ -69,16 +71,21 @@ static bool same_kind(const ir_graph *graph, const side_mix *a, const side_mix *
            left->dtype == right->dtype && ir_dim_equal(left->dim[0], right->dim[0]);
 }
 
-static void find_kinds(const ir_graph *graph, side_mix *mixes, size_t count)
+static mtl_status find_kinds(passes_rewriter *r, side_mix *mixes, size_t count)
 {
-    size_t kinds = 0;
+    uint64_t *hashes = BASE_NEW_ARRAY(&r->scratch, uint64_t, count);
+    size_t *kinds = BASE_NEW_ARRAY(&r->scratch, size_t, count);
+    BASE_TRY_MEMORY(hashes, r->diag);
+    BASE_TRY_MEMORY(kinds, r->diag);
     for (size_t i = 0; i < count; i++) {
-        mixes[i].kind = kinds;
-        for (size_t j = 0; j < i && mixes[i].kind == kinds; j++) {
-            mixes[i].kind = same_kind(graph, &mixes[i], &mixes[j]) ? mixes[j].kind : kinds;
-        }
-        kinds += mixes[i].kind == kinds;
+        const int64_t sizes[3] = {mixes[i].experts, mixes[i].width, mixes[i].constants == 0};
+        hashes[i] = base_hash64(sizes, sizeof sizes);
     }
+    BASE_TRY(passes_number_kinds(r, hashes, count, mixes, same_kind, kinds));
+    for (size_t i = 0; i < count; i++) {
+        mixes[i].kind = kinds[i];
+    }
+    return MTL_OK;
 }
 
 static int by_weights(const void *left, const void *right)
@@ -193,8 +200,8 @@ static bool is_packed(passes_rewriter *r, const side_mix *mix, const passes_piec
 {
     const ir_node_info *node = ir_node_of(r->graph, mix->node);
     passes_piece whole;
-    return passes_find_piece(r, node->inputs[1], &whole) &&
-           passes_compare_pieces(&whole, &values[0]) == 0 && whole.width == mix->width * (int64_t)value_count;
+    return passes_find_piece(r, node->inputs[1], &whole) && passes_compare_pieces(&whole, &values[0]) == 0 &&
+           whole.width == mix->width * (int64_t)value_count;
 }
 
 /* Merges what can be merged for free, else orders the experts of each mix. */
@@ -231,7 +238,7 @@ mtl_status passes_side_mixes(passes_rewriter *r, const passes_slab *slab)
             count++;
         }
     }
-    find_kinds(r->graph, mixes, count);
+    BASE_TRY(find_kinds(r, mixes, count));
     qsort(mixes, count, sizeof *mixes, by_weights);
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && mixes[end].kind == mixes[first].kind; end++) {
