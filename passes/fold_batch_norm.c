@@ -21,7 +21,7 @@
  *
  *     %y = linear(%r, %w', %b') act=""            : f32[B, 2]
  *
- * What remains becomes a multiplication and an addition. All in float64, rounded once when the plan is written.
+ * What remains becomes a multiplication and an addition; where the mean is many deviations from 0, a subtraction first. All in float64, rounded once when the plan is written.
  * Maths: Ioffe, Szegedy 2015; ONNX BatchNormalization at inference.
  */
 #include <math.h>
@@ -41,6 +41,7 @@ typedef struct folder {
 typedef struct affine {
     int64_t channels;
     double *scale, *shift; /* in the scratch arena */
+    bool far;              /* the mean is many deviations from 0: to be subtracted first, see PASSES_NEAR */
 } affine;
 
 static bool has_constant_parameters(const ir_graph *graph, const ir_node_info *node)
@@ -61,6 +62,7 @@ static mtl_status read_norm(passes_rewriter *r, const ir_node_info *node, affine
         p[i] = ir_info(r->graph, node->inputs[i])->tensor;
     }
     double epsilon = ir_attr_float(node, IR_ATTR_epsilon);
+    a->far = false;
     a->channels = (int64_t)p[1]->count;
     a->scale = BASE_NEW_ARRAY(&r->scratch, double, p[1]->count);
     a->shift = BASE_NEW_ARRAY(&r->scratch, double, p[1]->count);
@@ -69,6 +71,7 @@ static mtl_status read_norm(passes_rewriter *r, const ir_node_info *node, affine
     for (size_t i = 0; i < p[1]->count; i++) {
         a->scale[i] = ir_tensor_at(p[1], i) / sqrt(ir_tensor_at(p[4], i) + epsilon);
         a->shift[i] = ir_tensor_at(p[2], i) - ir_tensor_at(p[3], i) * a->scale[i];
+        a->far = a->far || fabs(ir_tensor_at(p[3], i) * a->scale[i]) > PASSES_NEAR;
     }
     return MTL_OK;
 }
@@ -119,6 +122,28 @@ static bool folds_forward(const folder *f, const ir_node_info *node)
     return y < f->capacity && f->layer_uses[y] > 0 && f->layer_uses[y] == f->r.uses[y];
 }
 
+/* (x - mean) s + bias. */
+static mtl_status subtract_first(passes_rewriter *r, ir_node n, affine *a)
+{
+    const ir_node_info *node = ir_node_of(r->graph, n);
+    const ir_tensor *bias = ir_info(r->graph, node->inputs[2])->tensor,
+                    *mean = ir_info(r->graph, node->inputs[3])->tensor;
+    affine centre = {.channels = a->channels, .scale = a->scale, .shift = a->shift};
+    ir_value scale, shift, means, x = node->inputs[0], y;
+    for (size_t i = 0; i < bias->count; i++) {
+        centre.shift[i] = ir_tensor_at(mean, i);
+    }
+    BASE_TRY(add_parameters(r, node, &centre, &scale, &means));
+    for (size_t i = 0; i < bias->count; i++) {
+        centre.shift[i] = ir_tensor_at(bias, i);
+    }
+    node = ir_node_of(r->graph, n);
+    BASE_TRY(add_parameters(r, node, &centre, &scale, &shift));
+    BASE_TRY(passes_insert(r, n, IR_OP_sub, NULL, (ir_value[]){x, means}, 2, NULL, 0, NULL, &y));
+    BASE_TRY(passes_insert(r, n, IR_OP_mul, NULL, (ir_value[]){y, scale}, 2, NULL, 0, NULL, &y));
+    return passes_become(r, n, IR_OP_add, (ir_value[]){y, shift}, 2, NULL, 0, NULL);
+}
+
 static mtl_status visit_norm(folder *f, ir_node n)
 {
     passes_rewriter *r = &f->r;
@@ -134,6 +159,9 @@ static mtl_status visit_norm(folder *f, ir_node n)
     BASE_TRY(fold_back(r, n, scale, shift, &folded));
     if (folded) {
         return MTL_OK;
+    }
+    if (a.far) {
+        return subtract_first(r, n, &a);
     }
     if (folds_forward(f, node)) {
         f->pending[node->outputs[0]] = n;

@@ -11,7 +11,7 @@
  *
  * with W' = diag(mask) P W and b' = shift P W + b: exactly the same sums. Only when all readers are layers, so that the
  * operation disappears, and when the layer does not become larger. A mask of 0 still passes NaN on, as the
- * multiplication does.
+ * multiplication does. A shift that is large to the layer stays an operation of its own (PASSES_NEAR).
  */
 #include <math.h>
 #include <string.h>
@@ -24,6 +24,7 @@ static const char fate[] = "folded into the weights of the layers that read it";
 typedef struct folder {
     passes_rewriter r;
     bool *vanishes; /* by node: all readers can take it over */
+    double *reach;  /* by value: the largest factor by which a layer will read it */
 } folder;
 
 /* The operand that is no constant, and the constant; false: not that form. */
@@ -79,12 +80,35 @@ static bool is_permutation(const ir_graph *graph, const ir_node_info *node, base
     return true;
 }
 
+/* The largest factor by which layers will read what `node`, an operation with constant c, reads, if they read its result
+ * with `reach`. */
+static double reach_of(const ir_node_info *node, const ir_tensor *c, double reach)
+{
+    double largest = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        double number = fabs(ir_tensor_at(c, i));
+        largest = fmax(largest, node->op == IR_OP_div ? 1 / number : number);
+    }
+    return node->op == IR_OP_mul || node->op == IR_OP_div ? reach * largest : reach;
+}
+
+static bool is_near(const ir_node_info *node, const ir_tensor *c, double reach)
+{
+    for (size_t i = 0; i < c->count && (node->op == IR_OP_add || node->op == IR_OP_sub); i++) {
+        if (fabs(ir_tensor_at(c, i)) * reach > PASSES_NEAR) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whether a layer whose rows are the last `columns` axes can do the work of `node`. */
-static bool can_fold(const ir_graph *graph, const ir_node_info *node, int columns, base_arena *scratch)
+static bool can_fold(const ir_graph *graph, const ir_node_info *node, int columns, double reach, base_arena *scratch)
 {
     uint32_t x;
     if (split_operands(graph, node, &x)) {
-        return ir_type_equal(ir_type_of(graph, node->inputs[x]), ir_type_of(graph, node->outputs[0])) &&
+        return is_near(node, ir_info(graph, node->inputs[1 - x])->tensor, reach) &&
+               ir_type_equal(ir_type_of(graph, node->inputs[x]), ir_type_of(graph, node->outputs[0])) &&
                is_row_constant(ir_info(graph, node->inputs[1 - x])->tensor, columns, node->op == IR_OP_div);
     }
     return is_permutation(graph, node, scratch);
@@ -99,21 +123,30 @@ static mtl_status mark(folder *f)
     f->vanishes = BASE_NEW_ARRAY(&f->r.scratch, bool, graph->node_count);
     BASE_TRY_MEMORY(taken, f->r.diag);
     BASE_TRY_MEMORY(columns, f->r.diag);
+    f->reach = BASE_NEW_ARRAY(&f->r.scratch, double, graph->value_count);
     BASE_TRY_MEMORY(f->vanishes, f->r.diag);
+    BASE_TRY_MEMORY(f->reach, f->r.diag);
     for (ir_node n = graph->last_node; n != 0; n = ir_node_of(graph, n)->previous) {
         const ir_node_info *node = ir_node_of(graph, n);
         ir_value y = node->outputs[0], x = node->inputs != NULL ? node->inputs[0] : 0;
         uint32_t operand = 0;
         int own = 0;
+        double reach = 1;
         if (node->op == IR_OP_linear) {
             own = ir_type_of(graph, node->inputs[1])->rank - 1;
-        } else if (columns[y] > 0 && taken[y] == f->r.uses[y] && can_fold(graph, node, columns[y], &f->r.scratch)) {
+        } else if (columns[y] > 0 && taken[y] == f->r.uses[y] &&
+                   can_fold(graph, node, columns[y], f->reach[y], &f->r.scratch)) {
             f->vanishes[n] = true;
             own = columns[y];
-            x = split_operands(graph, node, &operand) ? node->inputs[operand] : x;
+            reach = f->reach[y];
+            if (split_operands(graph, node, &operand)) {
+                x = node->inputs[operand];
+                reach = reach_of(node, ir_info(graph, node->inputs[1 - operand])->tensor, reach);
+            }
         }
         if (own > 0) { /* a constant per column must not meet layers that see the columns as groups */
             columns[x] = columns[x] == 0 || own < columns[x] ? own : columns[x];
+            f->reach[x] = fmax(f->reach[x], reach);
             taken[x]++;
         }
     }
@@ -209,8 +242,8 @@ static mtl_status fold(passes_rewriter *r, ir_node n, ir_node maker)
     const int64_t bias_shape[2] = {shape[0], shape[2]};
     BASE_TRY(passes_add_floats(r, inputs[1], dtype, rank, rank == 3 ? shape : shape + 1, own.w, &inputs[1]));
     if (inputs[2] != 0 || shifts) {
-        BASE_TRY(passes_add_floats(r, like, dtype, rank - 1, rank == 3 ? bias_shape : bias_shape + 1, own.b,
-                                   &inputs[2]));
+        BASE_TRY(
+            passes_add_floats(r, like, dtype, rank - 1, rank == 3 ? bias_shape : bias_shape + 1, own.b, &inputs[2]));
     }
     BASE_TRY(passes_take_sources(r, n, maker));
     return passes_set_inputs(r, n, inputs, inputs[2] != 0 ? 3 : 2, fate);

@@ -41,4 +41,8 @@ mtl_status passes_absorb_activation(passes_rewriter *r, const passes_layer *laye
 mtl_status passes_add_floats(passes_rewriter *r, ir_value like, mtl_dtype dtype, int rank, const int64_t *shape,
                              const double *numbers, ir_value *value);
 
+/* How large a shift of rows may be, in units of what a layer reads, to go into its bias: in x W + t W the digits cancel that
+ * x + t keeps. Inputs that are normalised by a mean far from 0 are shifted before the product. */
+#define PASSES_NEAR 16.0
+
 #endif

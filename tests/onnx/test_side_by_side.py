@@ -280,6 +280,26 @@ def test_structure(seed: int, programs: Programs) -> None:
     run(programs, seed, ROWS)
 
 
+@pytest.mark.parametrize("mean", [3, 1000, 1e5])
+@pytest.mark.parametrize("spelling", ["subtraction", "addition", "batch norm"])
+def test_inputs_far_from_zero(spelling: str, mean: float, programs: Programs, tmp_path: Path) -> None:
+    """Their normalisation must not become a bias of the next layer where digits would cancel there."""
+    m = Gates(0)
+    m.inputs[m.x] = Spec((6,), np.float32, mean - 2, mean + 2)
+    means, deviations = np.full(6, mean), np.full(6, 2.0)
+    if spelling == "subtraction":
+        h = m.node("Div", m.node("Sub", m.x, m.const(means)), m.const(deviations))
+    elif spelling == "addition":
+        h = m.node("Add", m.node("Mul", m.x, m.const(1 / deviations)), m.const(-means / deviations))
+    else:
+        ones, zeros = m.const(np.ones(6)), m.const(np.zeros(6))
+        h = m.node("BatchNormalization", m.x, ones, zeros, m.const(means), m.const(deviations**2))
+    m.output(m.dense(4, h))
+    compiled = Compiled(programs, m.model(), tmp_path)
+    compiled.check(m.make(64))
+    assert (steps_of(programs, compiled) == ["linear"]) == (mean == 3)
+
+
 def main() -> None:
     programs = Programs(Path(sys.argv[1]), Path(sys.argv[2]))
     first, count, failed = int(sys.argv[3]), int(sys.argv[4]), 0
