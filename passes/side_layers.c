@@ -264,9 +264,35 @@ static bool all_outputs(passes_rewriter *r, const side_layer *layers, size_t cou
     return true;
 }
 
+static const char would_copy[] =
+    "stays apart from the layers of its shape: what they read does not lie side by side and would have to be copied";
+static const char all_are_outputs[] =
+    "stays apart from the layers of its shape: their results are outputs, each computed straight into its place";
+
+/* For --explain, at the last of the sources: earlier ones may be what moved into the layer. */
+static void note_once(ir_graph *graph, const ir_node_info *node, const char *note)
+{
+    ir_source *last = NULL;
+    for (uint32_t i = 0; i < node->source_count; i++) {
+        ir_source *source = &graph->sources[node->sources[i]];
+        last = last == NULL || source > last ? source : last;
+    }
+    if (last != NULL && last->note == NULL) {
+        last->note = note;
+    }
+}
+
+/* Part of the layers of one shape. */
 static mtl_status batch_if_free(passes_rewriter *r, const side_layer *layers, size_t count)
 {
-    return count > 1 && !all_outputs(r, layers, count) ? batch(r, layers, count) : MTL_OK;
+    bool outputs = count > 1 && all_outputs(r, layers, count);
+    if (count > 1 && !outputs) {
+        return batch(r, layers, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        note_once(r->graph, ir_node_of(r->graph, layers[i].node), outputs ? all_are_outputs : would_copy);
+    }
+    return MTL_OK;
 }
 
 /* Layers of one shape. What is whole results goes into one batch, wherever it lies; each other run of neighbours into

@@ -280,6 +280,24 @@ def test_structure(seed: int, programs: Programs) -> None:
     run(programs, seed, ROWS)
 
 
+@pytest.mark.parametrize("outputs", [False, True])
+def test_layers_that_stay_apart_say_why(outputs: bool, programs: Programs, tmp_path: Path) -> None:
+    """Of one shape, on parts of inputs that are not neighbours, or with results that are all outputs."""
+    m = Gates(0)
+    joined = [m.node("Softmax", m.dense(8), axis=1) for _ in range(2)]
+    parts = joined if outputs else [m.input(Spec((8,))) for _ in range(2)]
+    heads = [m.dense(3, part, 8) for part in parts]
+    for head in heads:
+        m.output(head if outputs else m.node("Softmax", head, axis=1))
+    path = tmp_path / "model.onnx"
+    onnx.save(m.model(), path)
+    explained = programs.ok(programs.mtlc, path, "-o", tmp_path / "plan.bin", "--explain")
+    why = "their results are outputs" if outputs else "would have to be copied"
+    for head in heads:
+        (line,) = (line for line in explained.splitlines() if line.startswith(f"note: {head} (Gemm)"))
+        assert "stays apart from the layers of its shape" in line and why in line
+
+
 @pytest.mark.parametrize("mean", [3, 1000, 1e5])
 @pytest.mark.parametrize("spelling", ["subtraction", "addition", "batch norm"])
 def test_inputs_far_from_zero(spelling: str, mean: float, programs: Programs, tmp_path: Path) -> None:
