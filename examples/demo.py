@@ -125,22 +125,25 @@ def take(kind: str, exporter: str, folder: Path) -> Model:
     return Model(kind, f"{exporter} exporter, opset {entry['opset']}", path, inputs, scores)
 
 
+def counted(operators: list[str]) -> str:
+    """"Gemm + 2 Relu" of one Gemm and two Relu."""
+    counts = Counter(operators).items()
+    return " + ".join(f"{count} {name}" if count > 1 else name for name, count in counts)
+
+
 def show_fusion(explanation: str) -> None:
     """`mtlc --explain` says of each node of the model what it became; here the same, counted."""
     steps: dict[str, list[str]] = defaultdict(list)  # "step 3: linear relu": operators in it
     others: Counter[str] = Counter()
-    line = re.compile(
-        r"^\S.*?\s+(\S+)\s+"
-        r"(step \d+: .*|(?:free|a constant|folded|removed|merged|shape arithmetic|dead).*)$"
-    )
-    for text in explanation.splitlines():
-        if match := line.match(text):
+    line = re.compile(r"^\S.*?\s{2,}(\S+)\s{2,}(\S.*)$")  # node, operator, what became of it
+    for text in explanation.split("\n\n")[1].splitlines():  # behind the title
+        if (match := line.match(text)) and match[1] != "operator":
             if match[2].startswith("step "):
                 steps[match[2].replace("softmax softmax", "softmax")].append(match[1])
             else:
                 others[re.sub(r"'[^']*'", "another", match[2])] += 1
     fused = Counter(
-        (step.split(": ", 1)[1], " + ".join(operators)) for step, operators in steps.items()
+        (step.split(": ", 1)[1], counted(operators)) for step, operators in steps.items()
     )
     rows = [(f"{count} x", operators, step) for (step, operators), count in fused.most_common()]
     table(("", "operators of the model", "one step of the plan"), rows, left=(1, 2))

@@ -26,7 +26,7 @@ def demo(mtlc: Path, mtlrun: Path) -> subprocess.CompletedProcess[str]:
 def test_the_demo_shows_both_rankers(programs: Programs) -> None:
     done = demo(programs.mtlc, programs.mtlrun)
     assert done.returncode == 0, done.stderr
-    for words in ("MMoE", "PLE", "Gemm + Relu", "largest difference", "microseconds", "Next"):
+    for words in ("MMoE", "PLE", "linear relu", "mix softmax", "largest difference", "microseconds", "Next"):
         assert words in done.stdout
     assert "\033" not in done.stdout
 
