@@ -286,6 +286,7 @@ bool passes_is_whole_result(passes_rewriter *r, const passes_piece *run)
 
 bool passes_pack_is_free(passes_rewriter *r, const passes_piece *pieces, size_t count)
 {
+    ir_value last = 0; /* what is there twice, side by side when pieces are in order, must be copied */
     for (size_t i = 0; i < count;) {
         passes_piece run;
         size_t first = i;
@@ -293,9 +294,10 @@ bool passes_pack_is_free(passes_rewriter *r, const passes_piece *pieces, size_t 
         if (first == 0 && i == count) {
             return true;
         }
-        if (!passes_is_whole_result(r, &run)) {
+        if (run.root == last || !passes_is_whole_result(r, &run)) {
             return false;
         }
+        last = run.root;
     }
     return true;
 }

@@ -307,7 +307,8 @@ static mtl_status batch_shape(passes_rewriter *r, const side_layer *layers, size
         for (end = first + 1; end < count && passes_follows(&run, &layers[end].x); end++) {
             run.width += layers[end].x.width;
         }
-        if (end - first < count && passes_is_whole_result(r, &run)) {
+        bool again = movable_count > 0 && movable[movable_count - 1].x.root == run.root; /* would be there twice */
+        if (end - first < count && !again && passes_is_whole_result(r, &run)) {
             memcpy(&movable[movable_count], &layers[first], (end - first) * sizeof *layers);
             movable_count += end - first;
         } else {
