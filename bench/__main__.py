@@ -121,9 +121,7 @@ def main() -> int:
         say("exporting and compiling " + ", ".join(arguments.models))
         comparison.prepare(arguments.models)
         say("measuring the machine")
-        roofline, source = machine.figures(
-            BUILD / "release/runtime/mtlrun", BUILD / "release/runtime/onednn/native_linear"
-        )
+        roofline, source = machine.figures(BUILD / "release/runtime/mtlrun")
         overhead = comparison.call_overhead()
         cells = measure_cells(comparison, arguments, roofline)
         loads = []

@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "oneapi/dnnl/dnnl.h"
 
+#include "bench/kernels.h"
 #include "runtime/onednn/onednn.h"
 
 static const size_t row_counts[] = {1, 4, 16, 64, 256, 1024};
@@ -79,7 +79,7 @@ typedef struct cell {
 
 static float *a, *b, *c, *y; /* a, b, y: MOST rows; c: weights, or what goes with every row */
 
-static void *allocate(void *context, size_t size, size_t alignment)
+static void *give(void *context, size_t size, size_t alignment)
 {
     (void)context;
     return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
@@ -89,19 +89,6 @@ static void release(void *context, void *memory, size_t size)
 {
     (void)context, (void)size;
     free(memory);
-}
-
-static float *new_floats(size_t count)
-{
-    float *p = allocate(NULL, count * sizeof(float), 64);
-    if (p == NULL) {
-        fputs("out of memory\n", stderr);
-        exit(1);
-    }
-    for (size_t i = 0; i < count; i++) {
-        p[i] = (float)(i * 2654435761u % 1000) / 1000 - 0.5f;
-    }
-    return p;
 }
 
 static native_linear linear_call(const cell *s, const float *x, float *out, size_t rows)
@@ -185,14 +172,14 @@ static mtl_status add_step(cell *s)
 
 static bool cell_new(cell *s)
 {
-    const mtl_allocator allocator = {NULL, allocate, release};
+    const mtl_allocator allocator = {NULL, give, release};
     if (onednn_context_create(&allocator, s->native, NULL, &s->context) != MTL_OK) {
         return false;
     }
     if (add_step(s) != MTL_OK) {
         return false;
     }
-    s->scratch = allocate(NULL, onednn_scratch_bytes(s->context) + 64, 64);
+    s->scratch = allocate(onednn_scratch_bytes(s->context) + 64);
     return s->scratch != NULL && onednn_session_create(s->context, NULL, s->scratch, NULL, &s->session) == MTL_OK;
 }
 
@@ -204,13 +191,6 @@ static void cell_free(cell *s)
 }
 
 /* --- the measurements --- */
-
-static double seconds(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* Seconds of a call of both: the best of many samples taken in turn, as the machine has other things to do. */
 static void measure(const cell *s, size_t rows, double best[2])

@@ -100,44 +100,10 @@ class Others:
         return max(0.0, (busy - own) / wall) if wall > 0 else 0.0
 
 
-def _best_product(native_linear: Path) -> float:
-    """FLOP/s of the fastest row of the native_linear tool."""
-    text = subprocess.run(
-        [native_linear],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ).stdout
-    heading, *lines = text.splitlines()
-    columns = len(heading.split("rows:")[1].split())
-    speeds = [float(w) for line in lines for w in line.split()[-columns:] if _is_number(w)]
-    return max(speeds) * 1e9
-
-
-def _is_number(word: str) -> bool:
-    return word.replace(".", "", 1).isdigit()
-
-
-def _read_speed(size: int, seconds: float = 0.15) -> float:
-    """Bytes a second of x . x over `size` bytes of float32, again and again: the fastest call."""
-    x = np.ones(size // 4, np.float32)
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        for _ in range(4):
-            np.dot(x, x)
-        best = min(best, (time.perf_counter() - start) / 4)
-    return size / best
-
-
-def figures(mtlrun: Path, native_linear: Path) -> tuple[Roofline, str]:
+def figures(mtlrun: Path) -> tuple[Roofline, str]:
     """The machine's own limits for one thread, and where they come from."""
-    found = subprocess.run([mtlrun, "machine", "--json"], capture_output=True, text=True)
-    if found.returncode == 0:
-        facts = json.loads(found.stdout)
-        read = [(facts["caches"].get(e["level"]), e["bytes_per_second"]) for e in facts["read"]]
-        return Roofline(facts["flops"], tuple(read)), f"mtlrun machine ({facts['isa']})"
-    sizes = [1 << shift for shift in range(15, 28)]
-    read = tuple((size, _read_speed(size)) for size in sizes)
-    return Roofline(_best_product(native_linear), read), "bench/native_linear and NumPy's dot"
+    command = [mtlrun, "machine", "--json"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    facts = json.loads(found.stdout)
+    read = [(facts["caches"].get(e["level"]), e["bytes_per_second"]) for e in facts["read"]]
+    return Roofline(facts["flops"], tuple(read)), f"mtlrun machine ({facts['isa']})"

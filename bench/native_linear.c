@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "oneapi/dnnl/dnnl.h"
 
+#include "bench/kernels.h"
 #include "runtime/onednn/onednn.h"
 
 static const size_t row_counts[] = {1, 2, 4, 8, 16, 64, 256, 1024};
@@ -18,14 +18,7 @@ enum { COUNTS = sizeof row_counts / sizeof row_counts[0], MOST = 1024 };
 static size_t k = 512, n = 2048;
 static float *x, *w, *y;
 
-static double seconds(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void *allocate(void *context, size_t size, size_t alignment)
+static void *give(void *context, size_t size, size_t alignment)
 {
     (void)context;
     return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
@@ -35,19 +28,6 @@ static void release(void *context, void *memory, size_t size)
 {
     (void)context, (void)size;
     free(memory);
-}
-
-static float *new_floats(size_t count)
-{
-    float *p = allocate(NULL, count * sizeof(float), 64);
-    if (p == NULL) {
-        fputs("out of memory\n", stderr);
-        exit(1);
-    }
-    for (size_t i = 0; i < count; i++) {
-        p[i] = (float)(i * 2654435761u % 1000) / 1000 - 0.5f;
-    }
-    return p;
 }
 
 /* Best of many calls, as the machine has other things to do. */
@@ -94,7 +74,7 @@ static void run_provider(void *what, size_t rows)
 
 static void measure_provider(bool copied)
 {
-    const mtl_allocator allocator = {NULL, allocate, release};
+    const mtl_allocator allocator = {NULL, give, release};
     onednn_context *context;
     provider p;
     const onednn_linear shape = {k, n, 1, k, 0, n, 0, copied ? w : NULL};

@@ -5,8 +5,8 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench/kernels.h"
 #include "runtime/native/native.h"
 
 static const size_t row_counts[] = {1, 4, 16, 64, 256};
@@ -22,32 +22,6 @@ typedef struct subject {
     float *logits, *shares, *values, *y;
     int64_t *index;
 } subject;
-
-static double seconds(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void *allocate(size_t bytes)
-{
-    void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
-    if (p == NULL) {
-        fputs("out of memory\n", stderr);
-        exit(1);
-    }
-    return p;
-}
-
-static float *new_floats(size_t count)
-{
-    float *p = allocate(count * sizeof(float));
-    for (size_t i = 0; i < count; i++) {
-        p[i] = (float)(i * 2654435761u % 1000) / 1000 - 0.5f;
-    }
-    return p;
-}
 
 static void run_mix(const subject *s, size_t rows)
 {

@@ -10,7 +10,7 @@ the batches and the scores must live as long as the function is used.
 - ONNX Runtime: all graph optimisations, sequential execution, one IOBinding a batch with inputs and
   outputs bound in advance, so that a call neither converts nor copies nor allocates tensors.
 - OpenVINO: CPU plugin, LATENCY hint, float32 arithmetic. The model is compiled for the very row
-  count (`Model.reshape`): that was faster than a dynamic batch in every cell, and a service with
+  count (`Model.reshape`): that was faster than a dynamic batch wherever we compared the two, and a service with
   any number of candidates cannot have it, but it is an honest way to use OpenVINO. Where its
   compiler crashes on such a model, which is tried in a process of its own, it gets a dynamic batch.
   One infer request, outputs bound in advance, the input tensors (they wrap the arrays) set before

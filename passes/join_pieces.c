@@ -73,16 +73,6 @@ static mtl_status shorten(passes_rewriter *r, ir_node n)
     return replace_by(r, n, value);
 }
 
-static bool joins_rows(const ir_type *type, int axis)
-{
-    for (int i = 1; i < axis; i++) {
-        if (!ir_dim_is(type->dim[i], 1)) {
-            return false;
-        }
-    }
-    return axis >= 1;
-}
-
 static mtl_status join(passes_rewriter *r, ir_node n)
 {
     const ir_node_info *node = ir_node_of(r->graph, n);
@@ -91,7 +81,7 @@ static mtl_status join(passes_rewriter *r, ir_node n)
     BASE_TRY_MEMORY(pieces, r->diag);
     size_t runs = 0;
     for (uint32_t i = 0; i < node->input_count; i++) {
-        if (!joins_rows(&type, (int)ir_attr_int(node, IR_ATTR_axis)) ||
+        if (!passes_cuts_rows(&type, (int)ir_attr_int(node, IR_ATTR_axis)) ||
             !passes_find_piece(r, node->inputs[i], &pieces[i])) {
             return MTL_OK;
         }

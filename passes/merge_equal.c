@@ -96,30 +96,12 @@ static bool is_commutative(ir_op op)
     }
 }
 
-static bool equal_attrs(const ir_attr *a, const ir_attr *b)
-{
-    if (a->key != b->key) {
-        return false;
-    }
-    switch (ir_attr_key_kind(a->key)) {
-    case IR_KIND_FLOAT: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
-    case IR_KIND_INTS: return a->count == b->count && equal_bytes(a->ints, b->ints, a->count * sizeof *a->ints);
-    case IR_KIND_STRING: return strcmp(a->text, b->text) == 0;
-    default: return a->i == b->i;
-    }
-}
-
 static bool equal_nodes(const ir_graph *graph, ir_value left, ir_value right)
 {
     const ir_node_info *a = ir_producer(graph, left), *b = ir_producer(graph, right);
-    if (a->op != b->op || a->input_count != b->input_count || a->attr_count != b->attr_count ||
-        !ir_type_equal(ir_type_of(graph, left), ir_type_of(graph, right))) {
+    if (a->op != b->op || a->input_count != b->input_count ||
+        !ir_type_equal(ir_type_of(graph, left), ir_type_of(graph, right)) || !passes_equal_attrs(a, b)) {
         return false;
-    }
-    for (uint32_t i = 0; i < a->attr_count; i++) {
-        if (!equal_attrs(&a->attrs[i], &b->attrs[i])) {
-            return false;
-        }
     }
     if (equal_bytes(a->inputs, b->inputs, a->input_count * sizeof *a->inputs)) {
         return true;

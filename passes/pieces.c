@@ -34,8 +34,7 @@ static int64_t inner_width(const ir_type *type, int axis)
     return width;
 }
 
-/* Whether parts of a row that are cut on `axis` are in one piece. */
-static bool cuts_rows(const ir_type *type, int axis)
+bool passes_cuts_rows(const ir_type *type, int axis)
 {
     for (int i = 1; i < axis; i++) {
         if (!ir_dim_is(type->dim[i], 1)) {
@@ -58,7 +57,7 @@ static bool slice_offset(const ir_type *from, const ir_type *to, const ir_node_i
         cut = whole ? cut : axis;
     }
     *offset = cut == 0 ? 0 : starts->ints[cut] * inner_width(from, cut);
-    return cut == 0 || cuts_rows(from, cut);
+    return cut == 0 || passes_cuts_rows(from, cut);
 }
 
 /* The same for picking one index of an axis. */
@@ -66,7 +65,7 @@ static bool pick_offset(const ir_graph *graph, const ir_type *from, const ir_nod
 {
     int axis = (int)ir_attr_int(node, IR_ATTR_axis);
     ir_value index = node->inputs[1];
-    if (!ir_is_const(graph, index) || ir_info(graph, index)->tensor->count != 1 || !cuts_rows(from, axis)) {
+    if (!ir_is_const(graph, index) || ir_info(graph, index)->tensor->count != 1 || !passes_cuts_rows(from, axis)) {
         return false;
     }
     int64_t at = ir_tensor_int_at(ir_info(graph, index)->tensor, 0), extent = from->dim[axis].c;
@@ -79,7 +78,7 @@ static bool pick_offset(const ir_graph *graph, const ir_type *from, const ir_nod
 static ir_value holding_operand(const ir_graph *graph, const ir_node_info *node, passes_piece *piece)
 {
     int axis = (int)ir_attr_int(node, IR_ATTR_axis);
-    if (!cuts_rows(ir_type_of(graph, node->outputs[0]), axis)) {
+    if (!passes_cuts_rows(ir_type_of(graph, node->outputs[0]), axis)) {
         return 0;
     }
     int64_t begin = 0;

@@ -17,6 +17,9 @@ typedef struct passes_piece {
 /* Elements of a row: the product of the axes behind the first. False: rank 0, or a symbol among them. */
 bool passes_row_width(const ir_type *type, int64_t *width);
 
+/* Whether parts of a row that are cut on `axis`, or joined on it, are in one piece each. */
+bool passes_cuts_rows(const ir_type *type, int axis);
+
 /* Where the elements of `value` lie. False when it has no rows. */
 bool passes_find_piece(passes_rewriter *r, ir_value value, passes_piece *piece);
 

@@ -272,3 +272,30 @@ mtl_status passes_each(ir_graph *graph, base_diag *diag, mtl_status (*look)(pass
     }
     return passes_end(&r);
 }
+
+static bool equal_attr(const ir_attr *a, const ir_attr *b)
+{
+    if (a->key != b->key) {
+        return false;
+    }
+    switch (ir_attr_key_kind(a->key)) {
+    case IR_KIND_FLOAT: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+    case IR_KIND_INTS:
+        return a->count == b->count && (a->count == 0 || memcmp(a->ints, b->ints, a->count * sizeof *a->ints) == 0);
+    case IR_KIND_STRING: return strcmp(a->text, b->text) == 0;
+    default: return a->i == b->i;
+    }
+}
+
+bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b)
+{
+    if (a->attr_count != b->attr_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->attr_count; i++) {
+        if (!equal_attr(&a->attrs[i], &b->attrs[i])) {
+            return false;
+        }
+    }
+    return true;
+}

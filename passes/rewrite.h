@@ -78,6 +78,9 @@ static inline bool passes_single_use(const passes_rewriter *r, ir_value value)
     return r->uses[value] == 1;
 }
 
+/* The same attributes, bit for bit. */
+bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b);
+
 /* A constant whose elements all equal `number` (+0 and -0 differ). */
 bool passes_const_is(const ir_graph *graph, ir_value value, double number);
 

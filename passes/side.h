@@ -24,9 +24,6 @@ mtl_status passes_side_lanes(passes_rewriter *r, const passes_slab *slab);
 mtl_status passes_side_replace(passes_rewriter *r, ir_node before, ir_node member, ir_node into,
                                const passes_piece *piece);
 
-/* The same attributes, bit for bit. */
-bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b);
-
 /* What is equal of nodes of one kind: the hash of a node's operation and attributes, and of a type's dtype and rows. */
 uint64_t passes_kind_hash(const ir_node_info *node, const ir_type *type);
 

@@ -120,7 +120,7 @@ def test_the_machine_is_measured_by_mtlrun(tmp_path: Path) -> None:
     program = tmp_path / "mtlrun"
     program.write_text(f"#!/bin/sh\necho '{json.dumps(said)}'\n")
     program.chmod(0o755)
-    found, source = machine.figures(program, tmp_path)
+    found, source = machine.figures(program)
     assert found == Roofline(5e10, ((32768, 2e11), (None, 1e10)))
     assert source == "mtlrun machine (avx2)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -173,3 +174,21 @@ def check_model(
         compiled = Compiled(programs, model, Path(folder), *options)
         for rows, extra in runs:
             compiled.check(make(rows), *extra, reference=reference)
+
+
+def run_seeds(run: Callable[[Programs, int], object], what: str) -> None:
+    """For tests that are programs too, MTLC MTLRUN FIRST COUNT: tries seeds, goes on after a failure, and
+    says how many failed. A text that `run` returns is the message of a refusal that is right."""
+    programs = Programs(Path(sys.argv[1]), Path(sys.argv[2]))
+    first, count = int(sys.argv[3]), int(sys.argv[4])
+    refused = failed = 0
+    for seed in range(first, first + count):
+        try:
+            message = run(programs, seed)
+            if isinstance(message, str) and message:
+                refused += 1
+                print(f"{seed} refused: {message}", flush=True)
+        except Exception as error:  # noqa: BLE001
+            failed += 1
+            print(f"{seed} {type(error).__name__}: {str(error)[:600]}", flush=True)
+    print(f"{count} {what} from {first}: {failed} failed, {refused} refused")

@@ -5,7 +5,6 @@ Run as a program, it tries seeds without end: `python -m tests.onnx.test_columns
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from tests.harness import Programs
 from tests.onnx.builder import Builder, Spec
-from tests.onnx.differential import Compiled, Refused
+from tests.onnx.differential import Compiled, Refused, run_seeds
 
 SEEDS = 60
 ROWS = (1, 2, 63, 65, 200)
@@ -271,21 +270,5 @@ def test_selected_rows_cost_no_step(programs: Programs, tmp_path: Path) -> None:
     assert operations(programs, b, tmp_path) == ["unary", "softmax", "softmax"]
 
 
-def main() -> None:
-    programs = Programs(Path(sys.argv[1]), Path(sys.argv[2]))
-    first, count = int(sys.argv[3]), int(sys.argv[4])
-    refused = failed = 0
-    for seed in range(first, first + count):
-        try:
-            message = run(programs, seed)
-            refused += bool(message)
-            if message:
-                print(f"{seed} refused: {message}", flush=True)
-        except Exception as error:  # noqa: BLE001
-            failed += 1
-            print(f"{seed} {type(error).__name__}: {str(error)[:600]}", flush=True)
-    print(f"{count} graphs from {first}: {failed} failed, {refused} refused")
-
-
 if __name__ == "__main__":
-    main()
+    run_seeds(run, "graphs")

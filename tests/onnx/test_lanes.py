@@ -5,7 +5,6 @@ Run as a program, it tries seeds without end: `python -m tests.onnx.test_lanes M
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from tests.harness import Programs
 from tests.onnx.builder import Builder, Spec
-from tests.onnx.differential import Compiled
+from tests.onnx.differential import Compiled, run_seeds
 
 SEEDS = 48
 ROWS = (1, 2, 17, 63, 65, 200)
@@ -166,18 +165,5 @@ def test_probabilities_of_running_sums(programs: Programs, tmp_path: Path) -> No
     assert steps_of(programs, compiled) == {"linear": 1, "scan sum": 1}
 
 
-def main() -> None:
-    programs = Programs(Path(sys.argv[1]), Path(sys.argv[2]))
-    first, count = int(sys.argv[3]), int(sys.argv[4])
-    failed = 0
-    for seed in range(first, first + count):
-        try:
-            run(programs, seed)
-        except Exception as error:  # noqa: BLE001
-            failed += 1
-            print(f"{seed} {type(error).__name__}: {str(error)[:600]}", flush=True)
-    print(f"{count} graphs from {first}: {failed} failed")
-
-
 if __name__ == "__main__":
-    main()
+    run_seeds(run, "graphs")

@@ -10,7 +10,6 @@ in which independent nodes were written. By hand, for more of them:
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 import onnx
 from tests.harness import Programs
 from tests.onnx.builder import Spec
-from tests.onnx.differential import Compiled
+from tests.onnx.differential import Compiled, run_seeds
 from tests.onnx.test_gates import SPELLINGS, Gates
 
 ROWS = (1, 2, 63, 65, 200)
@@ -318,17 +317,5 @@ def test_inputs_far_from_zero(spelling: str, mean: float, programs: Programs, tm
     assert (steps_of(programs, compiled) == ["linear"]) == (mean == 3)
 
 
-def main() -> None:
-    programs = Programs(Path(sys.argv[1]), Path(sys.argv[2]))
-    first, count, failed = int(sys.argv[3]), int(sys.argv[4]), 0
-    for seed in range(first, first + count):
-        try:
-            run(programs, seed, (2, ROWS[seed % len(ROWS)]))
-        except Exception as error:  # noqa: BLE001
-            failed += 1
-            print(f"{seed} {type(error).__name__}: {str(error)[:500]}", flush=True)
-    print(f"{count} rankers from {first}: {failed} failed")
-
-
 if __name__ == "__main__":
-    main()
+    run_seeds(lambda programs, seed: run(programs, seed, (2, ROWS[seed % len(ROWS)])), "rankers")
