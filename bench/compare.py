@@ -22,6 +22,7 @@ TOLERANCE = 1e-5
 MEMORY_ROWS = 64
 ALONE = OURS + " on one thread"  # takes its turns in cells of several threads
 SPINNING = 0.03  # seconds for which the threads of the peers' pools may spin after a call
+WAKING = 0.02  # and for which a virtual CPU may need to come back when a pool's threads are woken
 
 
 class Failed(Exception):
@@ -110,7 +111,7 @@ class Comparison:
             )
         budget = self.budget
         if threads > 1:
-            budget = dataclasses.replace(budget, settle=SPINNING)
+            budget = dataclasses.replace(budget, settle=SPINNING, warm_up=WAKING)
             alone = self.runtimes[OURS].load(self.folder / f"{name}.plan", 1, batches[0])
             calls[ALONE], scores[ALONE] = alone.runner(batches, model.outputs)
         times = interleave(calls, BATCHES, budget)

@@ -4,8 +4,9 @@
  * thread of the pool takes one index of the oldest call at a time. A caller takes indices of its own call, then waits
  * for those that threads of the pool have begun, and for nothing else.
  */
-#define _GNU_SOURCE /* pthread_setname_np */
+#define _GNU_SOURCE /* pthread_setname_np, sched_getcpu */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,9 +23,11 @@ enum {
     MOST_THREADS = 1024,
     NAME_SIZE = 32, /* the kernel takes names of 15 characters: "mtlrt-1024" fits */
     /* Looks before sleeping, of some 25 ns. A caller whose last part is still at work elsewhere looks for about as long
-     * as waking it would take, 50 us; a thread without work for 5 us: calls that follow each other at once. */
+     * as waking it would take, 50 us. A thread without work looks for 100 us, so that it is awake for calls that follow
+     * each other: until the next one the caller has its last tile to finish, and on a virtual machine a CPU that fell
+     * idle can take longer to come back than a call takes. */
     CALLER_SPINS = 2000,
-    IDLE_SPINS = 200,
+    IDLE_SPINS = 4000,
 };
 
 typedef struct pool_call {
@@ -51,6 +54,7 @@ struct mtl_pool {
     pthread_cond_t work;      /* for idle threads */
     pool_call *first, **last; /* calls with indices left, oldest first */
     atomic_size_t queued;     /* how many; changed under the lock */
+    atomic_int caller_cpu;    /* where the last caller was; -1: not known */
     size_t idle;              /* threads that sleep on `work` */
     bool stop;
     size_t started;
@@ -82,6 +86,37 @@ static size_t give(mtl_pool *pool, pool_call *call)
     return index;
 }
 
+/* Without a system call where it matters, in the caller. */
+static int current_cpu(void)
+{
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* A thread that was woken on its caller's CPU would run when the caller is done, call after call: the kernel sees no
+ * imbalance that lasts. It moves once, and may then be anywhere that it may be. */
+static void step_aside(const mtl_pool *pool)
+{
+#if defined(__linux__)
+    int cpu = current_cpu();
+    cpu_set_t allowed, elsewhere;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || cpu != atomic_load(&pool->caller_cpu) ||
+        sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) {
+        return;
+    }
+    elsewhere = allowed;
+    CPU_CLR(cpu, &elsewhere);
+    if (sched_setaffinity(0, sizeof elsewhere, &elsewhere) == 0) {
+        (void)sched_setaffinity(0, sizeof allowed, &allowed);
+    }
+#else
+    (void)pool;
+#endif
+}
+
 static void *serve(void *argument)
 {
     pool_thread *self = argument;
@@ -102,6 +137,9 @@ static void *serve(void *argument)
             pool->idle++;
             pthread_cond_wait(&pool->work, &pool->lock);
             pool->idle--;
+            pthread_mutex_unlock(&pool->lock);
+            step_aside(pool);
+            pthread_mutex_lock(&pool->lock);
         }
         if (pool->first == NULL) {
             break;
@@ -123,6 +161,7 @@ static void *serve(void *argument)
 /* Puts a call with indices left into the queue and wakes as many threads as it has use for. */
 static void offer(mtl_pool *pool, pool_call *call)
 {
+    atomic_store(&pool->caller_cpu, current_cpu());
     pthread_mutex_lock(&pool->lock);
     *pool->last = call;
     pool->last = &call->next;
@@ -223,6 +262,7 @@ static mtl_status pool_new(const mtl_pool_options *options, base_diag *diag, mtl
     BASE_TRY_MEMORY(pool, diag);
     *pool = (mtl_pool){.allocator = allocator, .bytes = bytes, .threads = options->threads};
     pool->last = &pool->first;
+    atomic_init(&pool->caller_cpu, -1);
     if (pthread_mutex_init(&pool->lock, NULL) != 0) {
         allocator.release(allocator.context, pool, bytes);
         return base_fail_memory(diag);
