@@ -29,8 +29,6 @@
 #include "passes/layer.h"
 #include "passes/passes.h"
 
-static const char fate[] = "folded into the weights of the layers that read it";
-
 typedef struct folder {
     passes_rewriter r;
     uint32_t capacity;
@@ -171,40 +169,23 @@ static mtl_status visit_norm(folder *f, ir_node n)
     return passes_become(r, n, IR_OP_add, (ir_value[]){product, shift}, 2, NULL, 0, NULL);
 }
 
-/* Weights and bias of a layer whose operand is x s + t. */
+/* Into a layer that reads the result: its rows of weights, or its groups, are the channels. */
 static mtl_status fold_forward(passes_rewriter *r, ir_node n, ir_node norm)
 {
     affine a;
     BASE_TRY(read_norm(r, ir_node_of(r->graph, norm), &a));
-    const ir_node_info *node = ir_node_of(r->graph, n);
-    ir_value inputs[3] = {ir_node_of(r->graph, norm)->inputs[0], node->inputs[1],
-                          node->input_count > 2 ? node->inputs[2] : 0};
-    ir_value bias_like = ir_node_of(r->graph, norm)->inputs[2];
-    const ir_tensor *w = ir_info(r->graph, inputs[1])->tensor;
-    const ir_tensor *b = inputs[2] != 0 ? ir_info(r->graph, inputs[2])->tensor : NULL;
-    int64_t shape[3] = {w->rank == 3 ? w->shape[0] : 1, w->shape[w->rank - 2], w->shape[w->rank - 1]};
-    size_t k = (size_t)shape[1], columns = (size_t)shape[2];
-    double *weights = BASE_NEW_ARRAY(r->graph->arena, double, w->count);
-    double *bias = BASE_NEW_ARRAY(r->graph->arena, double, (size_t)shape[0] * columns);
-    BASE_TRY_MEMORY(weights, r->diag);
-    BASE_TRY_MEMORY(bias, r->diag);
-    for (size_t i = 0; b != NULL && i < b->count; i++) {
-        bias[i] = ir_tensor_at(b, i);
+    const ir_tensor *w = ir_info(r->graph, ir_node_of(r->graph, n)->inputs[1])->tensor;
+    size_t k = (size_t)w->shape[w->rank - 2], rows = w->count / (size_t)w->shape[w->rank - 1];
+    double *scale = BASE_NEW_ARRAY(&r->scratch, double, rows), *shift = BASE_NEW_ARRAY(&r->scratch, double, rows);
+    BASE_TRY_MEMORY(scale, r->diag);
+    BASE_TRY_MEMORY(shift, r->diag);
+    for (size_t row = 0; row < rows; row++) {
+        size_t channel = w->rank == 3 ? row / k : row;
+        scale[row] = a.scale[channel];
+        shift[row] = a.shift[channel];
     }
-    for (size_t i = 0; i < w->count; i++) {
-        size_t group = i / columns / k, row = i / columns % k, channel = w->rank == 3 ? group : row;
-        double number = ir_tensor_at(w, i);
-        weights[i] = number * a.scale[channel];
-        bias[group * columns + i % columns] += number * a.shift[channel];
-    }
-    mtl_dtype dtype = w->dtype;
-    int rank = w->rank;
-    BASE_TRY(passes_add_floats(r, inputs[1], dtype, rank, rank == 3 ? shape : shape + 1, weights, &inputs[1]));
-    int64_t bias_shape[2] = {shape[0], shape[2]};
-    BASE_TRY(passes_add_floats(r, b != NULL ? inputs[2] : bias_like, dtype, rank - 1,
-                               rank == 3 ? bias_shape : bias_shape + 1, bias, &inputs[2]));
-    BASE_TRY(passes_take_sources(r, n, norm));
-    return passes_set_inputs(r, n, inputs, 3, fate);
+    const ir_node_info *node = ir_node_of(r->graph, norm);
+    return passes_feed_affine(r, n, norm, node->inputs[0], scale, shift, node->inputs[2]);
 }
 
 static bool contracts_channels(const ir_graph *graph, const ir_node_info *node)

@@ -19,7 +19,7 @@
 #include "passes/layer.h"
 #include "passes/passes.h"
 
-static const char fate[] = "folded into the weights of the layers that read it";
+static const char fate[] = "its order is that of the weights of the layers that read it";
 
 typedef struct folder {
     passes_rewriter r;
@@ -153,100 +153,54 @@ static mtl_status mark(folder *f)
     return MTL_OK;
 }
 
-/* Weights (G, K, N) and bias (G, N) as numbers of our own. */
-typedef struct weights {
-    size_t groups, k, n;
-    double *w, *b;
-} weights;
-
-static mtl_status read_weights(passes_rewriter *r, const ir_node_info *layer, weights *own)
+/* The layer's operand is x with a constant added, multiplied, ... */
+static mtl_status fold_constant(passes_rewriter *r, ir_node n, ir_node maker)
 {
+    const ir_node_info *layer = ir_node_of(r->graph, n), *node = ir_node_of(r->graph, maker);
     const ir_tensor *w = ir_info(r->graph, layer->inputs[1])->tensor;
-    const ir_tensor *b = ir_operand(layer, 2) != 0 ? ir_info(r->graph, ir_operand(layer, 2))->tensor : NULL;
-    own->groups = w->rank == 3 ? (size_t)w->shape[0] : 1;
-    own->k = (size_t)w->shape[w->rank - 2];
-    own->n = (size_t)w->shape[w->rank - 1];
-    own->w = BASE_NEW_ARRAY(r->graph->arena, double, w->count);
-    own->b = BASE_NEW_ARRAY(r->graph->arena, double, own->groups * own->n);
-    BASE_TRY_MEMORY(own->w, r->diag);
-    BASE_TRY_MEMORY(own->b, r->diag);
+    const ir_type *type = ir_type_of(r->graph, layer->inputs[0]);
+    size_t rows = w->count / (size_t)w->shape[w->rank - 1];
+    double *vector = BASE_NEW_ARRAY(&r->scratch, double, rows), *ones = BASE_NEW_ARRAY(&r->scratch, double, rows);
+    BASE_TRY_MEMORY(vector, r->diag);
+    BASE_TRY_MEMORY(ones, r->diag);
+    const double *scale, *shift;
+    uint32_t x;
+    split_operands(r->graph, node, &x);
+    ir_value c = node->inputs[1 - x];
+    passes_spread_const(ir_info(r->graph, c)->tensor, type, type->rank - (w->rank - 1), vector);
+    if (!passes_as_affine(node->op, x == 0, vector, (int64_t)rows, ones, &scale, &shift)) {
+        return base_fail(r->diag, MTL_INTERNAL, "a constant that was found to fold does not");
+    }
+    return passes_feed_affine(r, n, maker, node->inputs[x], scale, shift, c);
+}
+
+/* The layer's operand is x with its columns in the order of `index`. */
+static mtl_status fold_order(passes_rewriter *r, ir_node n, ir_node maker)
+{
+    const ir_node_info *layer = ir_node_of(r->graph, n), *node = ir_node_of(r->graph, maker);
+    const ir_tensor *w = ir_info(r->graph, layer->inputs[1])->tensor;
+    const ir_tensor *index = ir_info(r->graph, node->inputs[1])->tensor;
+    size_t columns = (size_t)w->shape[w->rank - 1], k = (size_t)w->shape[w->rank - 2];
+    double *numbers = BASE_NEW_ARRAY(r->graph->arena, double, w->count);
+    BASE_TRY_MEMORY(numbers, r->diag);
     for (size_t i = 0; i < w->count; i++) {
-        own->w[i] = ir_tensor_at(w, i);
+        size_t row = i / columns;
+        int64_t at = ir_tensor_int_at(index, row % k);
+        size_t to = row / k * k + (size_t)(at < 0 ? at + (int64_t)k : at);
+        numbers[to * columns + i % columns] = ir_tensor_at(w, i);
     }
-    for (size_t i = 0; b != NULL && i < b->count; i++) {
-        own->b[i] = ir_tensor_at(b, i);
-    }
-    return MTL_OK;
-}
-
-/* The layer's operand was x op c (or c op x). */
-static void fold_constant(weights *own, const ir_tensor *c, ir_op op, bool constant_first)
-{
-    for (size_t row = 0; row < own->groups * own->k; row++) {
-        size_t stride = 1, at = 0, place = row;
-        size_t extents[2] = {own->k, own->groups};
-        for (int axis = c->rank - 1, i = 0; axis >= 0 && i < 2; axis--, i++) {
-            at += c->shape[axis] == 1 ? 0 : place % extents[i] * stride;
-            stride *= (size_t)c->shape[axis];
-            place /= extents[i];
-        }
-        double number = ir_tensor_at(c, at), *w = own->w + row * own->n, *b = own->b + row / own->k * own->n;
-        for (size_t j = 0; j < own->n; j++) {
-            switch (op) {
-            case IR_OP_mul: w[j] *= number; break;
-            case IR_OP_div: w[j] /= number; break;
-            case IR_OP_add: b[j] += number * w[j]; break;
-            default: /* sub */
-                b[j] += constant_first ? number * w[j] : -number * w[j];
-                w[j] = constant_first ? -w[j] : w[j];
-                break;
-            }
-        }
-    }
-}
-
-/* The layer's operand was x with its columns in the order of `index`. */
-static mtl_status fold_order(passes_rewriter *r, weights *own, const ir_tensor *index)
-{
-    double *old = base_arena_copy(&r->scratch, own->w, own->groups * own->k * own->n * sizeof *old);
-    BASE_TRY_MEMORY(old, r->diag);
-    for (size_t row = 0; row < own->groups * own->k; row++) {
-        int64_t at = ir_tensor_int_at(index, row % own->k);
-        size_t to = row / own->k * own->k + (size_t)(at < 0 ? at + (int64_t)own->k : at);
-        memcpy(own->w + to * own->n, old + row * own->n, own->n * sizeof *old);
-    }
-    return MTL_OK;
+    ir_value weights;
+    BASE_TRY(passes_add_floats(r, layer->inputs[1], w->dtype, w->rank, w->shape, numbers, &weights));
+    layer = ir_node_of(r->graph, n);
+    BASE_TRY(passes_take_sources(r, n, maker));
+    ir_value inputs[3] = {ir_node_of(r->graph, maker)->inputs[0], weights, ir_operand(layer, 2)};
+    return passes_set_inputs(r, n, inputs, inputs[2] != 0 ? 3 : 2, fate);
 }
 
 /* The layer `n` takes over what makes its operand. */
 static mtl_status fold(passes_rewriter *r, ir_node n, ir_node maker)
 {
-    const ir_node_info *layer = ir_node_of(r->graph, n), *node = ir_node_of(r->graph, maker);
-    weights own;
-    uint32_t x = 0;
-    BASE_TRY(read_weights(r, layer, &own));
-    bool shifts = node->op == IR_OP_add || node->op == IR_OP_sub;
-    ir_value inputs[3] = {0, layer->inputs[1], ir_operand(layer, 2)}, like = inputs[1];
-    if (node->op == IR_OP_gather) {
-        BASE_TRY(fold_order(r, &own, ir_info(r->graph, node->inputs[1])->tensor));
-    } else {
-        split_operands(r->graph, node, &x);
-        like = inputs[2] != 0 ? inputs[2] : node->inputs[1 - x];
-        fold_constant(&own, ir_info(r->graph, node->inputs[1 - x])->tensor, node->op, x == 1);
-    }
-    inputs[0] = node->inputs[x];
-    const ir_tensor *w = ir_info(r->graph, inputs[1])->tensor;
-    mtl_dtype dtype = w->dtype;
-    int rank = w->rank;
-    const int64_t shape[3] = {(int64_t)own.groups, (int64_t)own.k, (int64_t)own.n};
-    const int64_t bias_shape[2] = {shape[0], shape[2]};
-    BASE_TRY(passes_add_floats(r, inputs[1], dtype, rank, rank == 3 ? shape : shape + 1, own.w, &inputs[1]));
-    if (inputs[2] != 0 || shifts) {
-        BASE_TRY(
-            passes_add_floats(r, like, dtype, rank - 1, rank == 3 ? bias_shape : bias_shape + 1, own.b, &inputs[2]));
-    }
-    BASE_TRY(passes_take_sources(r, n, maker));
-    return passes_set_inputs(r, n, inputs, inputs[2] != 0 ? 3 : 2, fate);
+    return ir_node_of(r->graph, maker)->op == IR_OP_gather ? fold_order(r, n, maker) : fold_constant(r, n, maker);
 }
 
 static mtl_status fold_all(folder *f)

@@ -79,7 +79,7 @@ static bool can_meet(const ir_graph *graph, ir_value operand, const ir_type *res
 static mtl_status spread(passes_rewriter *r, ir_value operand, const ir_type *result, ir_value *columns)
 {
     const ir_tensor *from = ir_info(r->graph, operand)->tensor;
-    int32_t first = first_column(ir_type_of(r->graph, operand), result), offset = result->rank - from->rank;
+    int32_t first = first_column(ir_type_of(r->graph, operand), result);
     ir_tensor to = {.dtype = from->dtype, .rank = result->rank - first, .count = 1};
     for (int32_t i = 0; i < to.rank; i++) {
         to.shape[i] = result->dim[first + i].c;
@@ -89,16 +89,7 @@ static mtl_status spread(passes_rewriter *r, ir_value operand, const ir_type *re
     }
     double *numbers = BASE_NEW_ARRAY(r->graph->arena, double, to.count);
     BASE_TRY_MEMORY(numbers, r->diag);
-    for (size_t i = 0; i < to.count; i++) {
-        size_t rest = i, at = 0, stride = 1;
-        for (int32_t axis = result->rank - 1; axis >= first; axis--) {
-            size_t extent = (size_t)result->dim[axis].c, own = (size_t)from->shape[axis - offset];
-            at += own == 1 ? 0 : rest % extent * stride;
-            stride *= own;
-            rest /= extent;
-        }
-        numbers[i] = ir_tensor_at(from, at);
-    }
+    passes_spread_const(from, result, first, numbers);
     to.f = numbers;
     return passes_add_const(r, ir_info(r->graph, operand)->name, &to, columns);
 }

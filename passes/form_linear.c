@@ -165,38 +165,6 @@ static mtl_status form_layer(passes_rewriter *r, ir_node n)
 
 /* --- what follows a layer ------------------------------------------------------------------------------------ */
 
-static bool all_finite(const double *numbers, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(numbers[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* `vector`, the other operand of `op`, as scale and shift. False: it is none of both. */
-static bool as_affine(ir_op op, bool layer_first, double *vector, int64_t count, double *ones, const double **scale,
-                      const double **shift)
-{
-    *scale = *shift = NULL;
-    for (int64_t i = 0; i < count; i++) {
-        ones[i] = -1;
-        if (op == IR_OP_div) {
-            vector[i] = 1 / vector[i];
-        } else if (op == IR_OP_sub && layer_first) {
-            vector[i] = -vector[i];
-        }
-    }
-    if (op == IR_OP_mul || op == IR_OP_div) {
-        *scale = vector;
-        return all_finite(vector, count) && (op == IR_OP_mul || layer_first);
-    }
-    *scale = op == IR_OP_sub && !layer_first ? ones : NULL;
-    *shift = vector;
-    return true;
-}
-
 static mtl_status absorb_constant(passes_rewriter *r, ir_node n)
 {
     const ir_node_info *node = ir_node_of(r->graph, n);
@@ -212,7 +180,7 @@ static mtl_status absorb_constant(passes_rewriter *r, ir_node n)
         const double *scale, *shift;
         BASE_TRY_MEMORY(ones, r->diag);
         BASE_TRY(passes_layer_vector(r, &layer, c, &vector));
-        if (vector != NULL && as_affine(node->op, k == 0, vector, columns, ones, &scale, &shift)) {
+        if (vector != NULL && passes_as_affine(node->op, k == 0, vector, columns, ones, &scale, &shift)) {
             return passes_absorb_affine(r, &layer, n, scale, shift, c);
         }
     }

@@ -1,5 +1,7 @@
 #include "passes/layer.h"
 
+#include <math.h>
+
 #include <string.h>
 
 #include "base/checked.h"
@@ -275,4 +277,72 @@ mtl_status passes_absorb_activation(passes_rewriter *r, const passes_layer *laye
     }
     attrs[count++] = (ir_attr)IR_STRING(act, ir_op_table(function->op)->name); /* the last one of attrs.def */
     return absorb(r, layer, reader, node->inputs, node->input_count, attrs, count);
+}
+
+/* --- what stands before the layer ---------------------------------------------------------------------------- */
+
+static bool all_finite(const double *numbers, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(numbers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool passes_as_affine(ir_op op, bool constant_last, double *vector, int64_t count, double *ones, const double **scale,
+                      const double **shift)
+{
+    *scale = *shift = NULL;
+    for (int64_t i = 0; i < count; i++) {
+        ones[i] = -1;
+        if (op == IR_OP_div) {
+            vector[i] = 1 / vector[i];
+        } else if (op == IR_OP_sub && constant_last) {
+            vector[i] = -vector[i];
+        }
+    }
+    if (op == IR_OP_mul || op == IR_OP_div) {
+        *scale = vector;
+        return all_finite(vector, count) && (op == IR_OP_mul || constant_last);
+    }
+    *scale = op == IR_OP_sub && !constant_last ? ones : NULL;
+    *shift = vector;
+    return true;
+}
+
+mtl_status passes_feed_affine(passes_rewriter *r, ir_node layer, ir_node maker, ir_value x, const double *scale,
+                              const double *shift, ir_value like)
+{
+    static const char fate[] = "folded into the weights of the layers that read it";
+    const ir_node_info *node = ir_node_of(r->graph, layer);
+    ir_value inputs[3] = {x, node->inputs[1], ir_operand(node, 2)};
+    const ir_tensor *w = ir_info(r->graph, inputs[1])->tensor;
+    const ir_tensor *b = inputs[2] != 0 ? ir_info(r->graph, inputs[2])->tensor : NULL;
+    int rank = w->rank;
+    mtl_dtype dtype = w->dtype;
+    const int64_t shape[3] = {rank == 3 ? w->shape[0] : 1, w->shape[rank - 2], w->shape[rank - 1]};
+    const int64_t bias_shape[2] = {shape[0], shape[2]};
+    size_t k = (size_t)shape[1], n = (size_t)shape[2];
+    double *weights = BASE_NEW_ARRAY(r->graph->arena, double, w->count);
+    double *bias = BASE_NEW_ARRAY(r->graph->arena, double, (size_t)shape[0] * n);
+    BASE_TRY_MEMORY(weights, r->diag);
+    BASE_TRY_MEMORY(bias, r->diag);
+    for (size_t i = 0; b != NULL && i < b->count; i++) {
+        bias[i] = ir_tensor_at(b, i);
+    }
+    for (size_t i = 0; i < w->count; i++) {
+        size_t row = i / n; /* of all groups */
+        double number = ir_tensor_at(w, i);
+        weights[i] = scale != NULL ? number * scale[row] : number;
+        bias[row / k * n + i % n] += shift != NULL ? number * shift[row] : 0;
+    }
+    BASE_TRY(passes_add_floats(r, inputs[1], dtype, rank, rank == 3 ? shape : shape + 1, weights, &inputs[1]));
+    if (b != NULL || shift != NULL) {
+        BASE_TRY(passes_add_floats(r, b != NULL ? inputs[2] : like, dtype, rank - 1,
+                                   rank == 3 ? bias_shape : bias_shape + 1, bias, &inputs[2]));
+    }
+    BASE_TRY(passes_take_sources(r, layer, maker));
+    return passes_set_inputs(r, layer, inputs, inputs[2] != 0 ? 3 : 2, fate);
 }

@@ -36,6 +36,17 @@ mtl_status passes_absorb_affine(passes_rewriter *r, const passes_layer *layer, i
 /* The same for a `reader` that applies a unary function. */
 mtl_status passes_absorb_activation(passes_rewriter *r, const passes_layer *layer, ir_node reader);
 
+/* `vector`, the constant operand of `op`, as scale and shift of the other one, a number each (`ones` is room for as many).
+ * `constant_last`: it is the second operand. False: the operation is no such thing. */
+bool passes_as_affine(ir_op op, bool constant_last, double *vector, int64_t count, double *ones, const double **scale,
+                      const double **shift);
+
+/* The operand of `layer`, which `maker` makes, is x scale + shift (a number for each of the layer's groups x k rows of weights;
+ * NULL: 1 and 0): from now on the layer reads x, W' = diag(scale) W, b' = shift W + b. A first bias is named after
+ * `like`. */
+mtl_status passes_feed_affine(passes_rewriter *r, ir_node layer, ir_node maker, ir_value x, const double *scale,
+                              const double *shift, ir_value like);
+
 /* A constant of float64 numbers in the graph's arena, named after `like`. The numbers belong to it alone: the pass may
  * change them in place. */
 mtl_status passes_add_floats(passes_rewriter *r, ir_value like, mtl_dtype dtype, int rank, const int64_t *shape,

@@ -122,15 +122,7 @@ static uint64_t hash_node(const ir_graph *graph, const ir_node_info *node)
     } else {
         base_hash_add(&hash, node->inputs, node->input_count * sizeof *node->inputs);
     }
-    for (uint32_t i = 0; i < node->attr_count; i++) {
-        const ir_attr *attr = &node->attrs[i];
-        switch (ir_attr_key_kind(attr->key)) {
-        case IR_KIND_FLOAT: base_hash_add(&hash, &attr->f, sizeof attr->f); break;
-        case IR_KIND_INTS: base_hash_add(&hash, attr->ints, attr->count * sizeof *attr->ints); break;
-        case IR_KIND_STRING: base_hash_add(&hash, attr->text, strlen(attr->text)); break;
-        default: base_hash_add(&hash, &attr->i, sizeof attr->i); break;
-        }
-    }
+    passes_hash_attrs(&hash, node);
     return base_hash_end64(&hash);
 }
 

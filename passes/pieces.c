@@ -157,8 +157,7 @@ bool passes_find_part(passes_rewriter *r, ir_value value, int64_t offset, int64_
 static mtl_status insert_view(passes_rewriter *r, ir_node before, ir_op op, const ir_attr *attrs, size_t attr_count,
                               const ir_type *type, ir_value *value)
 {
-    ir_value source = *value;
-    BASE_TRY(passes_insert(r, before, op, NULL, &source, 1, attrs, attr_count, type, value));
+    BASE_TRY(passes_insert(r, before, op, NULL, value, 1, attrs, attr_count, type, value));
     r->graph->nodes[ir_info(r->graph, *value)->node].source_count = 0;
     return MTL_OK;
 }

@@ -299,3 +299,35 @@ bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b)
     }
     return true;
 }
+
+void passes_hash_attrs(base_hash *hash, const ir_node_info *node)
+{
+    for (uint32_t i = 0; i < node->attr_count; i++) {
+        const ir_attr *attr = &node->attrs[i];
+        base_hash_add(hash, &attr->key, sizeof attr->key);
+        switch (ir_attr_key_kind(attr->key)) {
+        case IR_KIND_FLOAT: base_hash_add(hash, &attr->f, sizeof attr->f); break;
+        case IR_KIND_INTS: base_hash_add(hash, attr->ints, attr->count * sizeof *attr->ints); break;
+        case IR_KIND_STRING: base_hash_add(hash, attr->text, strlen(attr->text)); break;
+        default: base_hash_add(hash, &attr->i, sizeof attr->i); break;
+        }
+    }
+}
+
+void passes_spread_const(const ir_tensor *c, const ir_type *type, int first, double *numbers)
+{
+    size_t count = 1;
+    for (int axis = first; axis < type->rank; axis++) {
+        count *= (size_t)type->dim[axis].c;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t rest = i, at = 0, stride = 1;
+        for (int axis = type->rank - 1, own = c->rank - 1; axis >= first && own >= 0; axis--, own--) {
+            size_t extent = (size_t)type->dim[axis].c;
+            at += c->shape[own] == 1 ? 0 : rest % extent * stride;
+            stride *= (size_t)c->shape[own];
+            rest /= extent;
+        }
+        numbers[i] = ir_tensor_at(c, at);
+    }
+}

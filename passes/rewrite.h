@@ -7,6 +7,7 @@
 #ifndef PASSES_REWRITE_H
 #define PASSES_REWRITE_H
 
+#include "base/hash.h"
 #include "ir/graph.h"
 
 typedef struct passes_rewriter {
@@ -78,8 +79,14 @@ static inline bool passes_single_use(const passes_rewriter *r, ir_value value)
     return r->uses[value] == 1;
 }
 
+/* The numbers of constant `c`, which broadcasts to a value of that type, for each element of the value's axes from `first`
+ * on, whose extents are fixed; along the axes before, c has extent 1 or is not there. */
+void passes_spread_const(const ir_tensor *c, const ir_type *type, int first, double *numbers);
+
 /* The same attributes, bit for bit. */
 bool passes_equal_attrs(const ir_node_info *a, const ir_node_info *b);
+/* Equal attributes have equal hashes. */
+void passes_hash_attrs(base_hash *hash, const ir_node_info *node);
 
 /* A constant whose elements all equal `number` (+0 and -0 differ). */
 bool passes_const_is(const ir_graph *graph, ir_value value, double number);

@@ -127,25 +127,15 @@ mtl_status passes_side_replace(passes_rewriter *r, ir_node before, ir_node membe
     return MTL_OK;
 }
 
-static uint64_t hash_attr(const ir_attr *attr)
-{
-    switch (ir_attr_key_kind(attr->key)) {
-    case IR_KIND_FLOAT: return base_hash64(&attr->f, sizeof attr->f);
-    case IR_KIND_INTS: return base_hash64(attr->ints, attr->count * sizeof *attr->ints);
-    case IR_KIND_STRING: return base_hash64(attr->text, strlen(attr->text));
-    default: return base_hash64(&attr->i, sizeof attr->i);
-    }
-}
-
 uint64_t passes_kind_hash(const ir_node_info *node, const ir_type *type)
 {
-    uint64_t parts[3] = {(uint64_t)node->op, (uint64_t)type->dtype, (uint64_t)type->dim[0].c};
-    uint64_t hash = base_hash64(parts, sizeof parts);
-    for (uint32_t i = 0; i < node->attr_count; i++) {
-        uint64_t next[3] = {hash, (uint64_t)node->attrs[i].key, hash_attr(&node->attrs[i])};
-        hash = base_hash64(next, sizeof next);
-    }
-    return hash;
+    base_hash hash;
+    base_hash_begin(&hash);
+    base_hash_add(&hash, &node->op, sizeof node->op);
+    base_hash_add(&hash, &type->dtype, sizeof type->dtype);
+    base_hash_add(&hash, &type->dim[0].c, sizeof type->dim[0].c);
+    passes_hash_attrs(&hash, node);
+    return base_hash_end64(&hash);
 }
 
 mtl_status passes_number_kinds(passes_rewriter *r, const uint64_t *hashes, size_t count, const void *items,

@@ -99,23 +99,6 @@ static bool continues(const side_lane *lane, const side_lane *next, uint32_t ope
     return true;
 }
 
-/* A constant operand as a vector of the result's rows. */
-static void spread(const ir_tensor *tensor, const ir_type *result, double *numbers, int64_t width)
-{
-    for (int64_t i = 0; i < width; i++) {
-        int64_t rest = i, at = 0, stride = 1;
-        for (int axis = result->rank - 1, own = tensor->rank - 1; axis >= 1; axis--, own--) {
-            int64_t index = rest % result->dim[axis].c;
-            rest /= result->dim[axis].c;
-            if (own >= 0 && tensor->shape[own] != 1) {
-                at += index * stride;
-                stride *= tensor->shape[own];
-            }
-        }
-        numbers[i] = ir_tensor_at(tensor, (size_t)at);
-    }
-}
-
 static mtl_status join_constants(passes_rewriter *r, const side_lane *lanes, size_t count, uint32_t operand,
                                  int64_t width, ir_value *value)
 {
@@ -125,8 +108,8 @@ static mtl_status join_constants(passes_rewriter *r, const side_lane *lanes, siz
     for (size_t i = 0, begin = 0; i < count; begin += (size_t)lanes[i++].width) {
         const ir_node_info *node = ir_node_of(r->graph, lanes[i].node);
         like = passes_resolve(r, node->inputs[operand]);
-        spread(ir_info(r->graph, like)->tensor, ir_type_of(r->graph, node->outputs[0]), numbers + begin,
-               lanes[i].width);
+        passes_spread_const(ir_info(r->graph, like)->tensor, ir_type_of(r->graph, node->outputs[0]), 1,
+                            numbers + begin);
     }
     ir_tensor tensor = {
         .dtype = ir_type_of(r->graph, like)->dtype, .rank = 1, .shape = {width}, .count = (size_t)width, .f = numbers};

@@ -18,7 +18,7 @@ static bool strides_behind(const ir_type *type, int row, int64_t *strides, int64
             return false;
         }
     }
-    return row<type->rank && * width> 0;
+    return *width > 0 && row < type->rank;
 }
 
 static int64_t offset_of(const passes_strip *strip, const int64_t *strides, int rank)
@@ -313,19 +313,11 @@ bool passes_strips_are_joined(const ir_graph *graph, const passes_strip *strips,
     return joined;
 }
 
-/* *value becomes what `op` makes of it. */
-static mtl_status insert_move(passes_rewriter *r, ir_node before, ir_op op, const ir_attr *attrs, size_t attr_count,
-                              const ir_type *type, ir_value *value)
-{
-    ir_value x = *value;
-    return passes_insert(r, before, op, NULL, &x, 1, attrs, attr_count, type, value);
-}
-
 static mtl_status insert_reshape(passes_rewriter *r, ir_node before, const ir_type *type, ir_value *value)
 {
     return ir_type_equal(ir_type_of(r->graph, *value), type)
                ? MTL_OK
-               : insert_move(r, before, IR_OP_reshape, NULL, 0, type, value);
+               : passes_insert(r, before, IR_OP_reshape, NULL, value, 1, NULL, 0, type, value);
 }
 
 /* The part as a value (B, outer, inner), or (B, inner) when outer is 0. */
@@ -343,13 +335,13 @@ static mtl_status insert_part(passes_rewriter *r, ir_node before, const part *p,
     if (moves) {
         plane_order(type.rank, p->row, p->column, perm);
         ir_attr attr = IR_INTS(perm, perm, type.rank);
-        BASE_TRY(insert_move(r, before, IR_OP_transpose, &attr, 1, NULL, value));
+        BASE_TRY(passes_insert(r, before, IR_OP_transpose, NULL, value, 1, &attr, 1, NULL, value));
     }
     if (p->end - p->start < p->width) {
         BASE_TRY(insert_reshape(r, before, &flat, value));
         flat.dim[1] = ir_dim_const(p->end - p->start);
         ir_attr attrs[2] = {IR_INTS(starts, ((int64_t[]){0, p->start}), 2), IR_INTS(steps, ((int64_t[]){1, 1}), 2)};
-        BASE_TRY(insert_move(r, before, IR_OP_slice, attrs, 2, &flat, value));
+        BASE_TRY(passes_insert(r, before, IR_OP_slice, NULL, value, 1, attrs, 2, &flat, value));
     }
     ir_type result = {.dtype = type.dtype, .rank = 2, .dim = {flat.dim[0], ir_dim_const(inner)}};
     if (outer > 0) {

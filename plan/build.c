@@ -227,7 +227,6 @@ mtl_status plan_add_output(plan_builder *builder, uint32_t tensor)
 
 mtl_status plan_add_param(plan_builder *builder, uint32_t tensor, uint32_t value)
 {
-    builder->reader_minor = builder->reader_minor > 1 ? builder->reader_minor : 1;
     BASE_TRY(append(builder, &builder->params, &tensor, 1, sizeof tensor));
     return append(builder, &builder->defaults, &value, 1, sizeof value);
 }

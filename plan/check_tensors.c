@@ -68,10 +68,6 @@ static mtl_status check_meta(const plan_view *view, base_diag *diag)
         return base_fail(diag, MTL_INVALID_DATA, "byte %zu: the model's name, producer or compiler is no string",
                          place(view, &meta->model_name));
     }
-    if (meta->param_count != 0 && view->header->reader_minor < 1) {
-        return base_fail(diag, MTL_INVALID_DATA, "byte %zu: params in a plan for readers of %u.%u, expected 1.1",
-                         place(view, &meta->param_count), view->header->reader_major, view->header->reader_minor);
-    }
     return MTL_OK;
 }
 
