@@ -81,7 +81,8 @@ def _resflow() -> object:
 def _mmoe_fields() -> object:
     from examples.zoo.fields import WithFields
 
-    return WithFields((FIELD_SIZE,) * FIELDS, FIELD_WIDTH, _mmoe())
+    numbers = WIDTH - FIELDS * FIELD_WIDTH
+    return WithFields((FIELD_SIZE,) * FIELDS, FIELD_WIDTH, numbers, _mmoe())
 
 
 def _tiny() -> object:
@@ -93,7 +94,7 @@ def _tiny() -> object:
 MODELS = {
     "mmoe": Model("MMoE, 8 experts 256-128", _mmoe),
     "ple": Model("PLE, 2 levels, 4 shared + 12 task experts 256-128", _ple),
-    "esmm": Model("ESMM, trunk 256, towers 256-128", _esmm, ("ctr", "cvr", "ctcvr")),
+    "esmm": Model("ESMM, trunk 256, towers 256-128", _esmm, ("ctr", "ctcvr", "cvr")),
     "shared_bottom": Model("Shared-Bottom 512-256-128", _shared_bottom),
     "cross_stitch": Model("Cross-Stitch, 3 networks 256-128", _cross_stitch),
     "resflow": Model("ResFlow 512-256-128", _resflow),

@@ -23,7 +23,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from examples.zoo.layers import tower
+from examples.zoo.layers import networks, relu_layer
+from examples.zoo.ranker import Ranker
+from examples.zoo.tasks import Task
 
 
 class CrossStitch(nn.Module):
@@ -38,35 +40,28 @@ class CrossStitch(nn.Module):
         return torch.matmul(self.alpha, activations)
 
 
-class CrossStitchNetwork(nn.Module):
-    """x (B, input_width) to `tasks` probabilities, each (B, 1)."""
+class CrossStitchNetwork(Ranker):
+    """x (B, input_width) to what is served for each task, (B, 1) or (B, C)."""
 
     def __init__(
         self,
         input_width: int,
-        tasks: int,
+        tasks: int | Sequence[Task],
         hidden: Sequence[int] = (64, 32),
         towers: Sequence[int] = (16,),
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        widths = [input_width, *hidden]
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                nn.Sequential(nn.Linear(width, out), nn.ReLU(), nn.Dropout(dropout))
-                for _ in range(tasks)
-            )
-            for width, out in zip(widths, widths[1:])
-        )
-        self.units = nn.ModuleList(CrossStitch(tasks) for _ in hidden)
-        self.towers = nn.ModuleList(tower(widths[-1], towers, dropout) for _ in range(tasks))
+        super().__init__(tasks)
+        self.layers = networks(input_width, hidden, len(self.tasks), relu_layer(dropout))
+        self.units = nn.ModuleList(CrossStitch(len(self.tasks)) for _ in hidden)
+        self.add_towers(hidden[-1], towers, dropout)
 
-    def logits(self, x: Tensor) -> tuple[Tensor, ...]:
-        streams: Sequence[Tensor] = [x] * len(self.towers)
+    def routed(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        streams: Sequence[Tensor] = [x] * len(self.tasks)
         for layers, unit in zip(self.layers, self.units):
             activations = [layer(h) for layer, h in zip(layers, streams)]
             streams = unit(torch.stack(activations, dim=1)).unbind(1)
-        return tuple(head(h) for head, h in zip(self.towers, streams))
+        return list(streams), []
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.sigmoid(logit) for logit in self.logits(x))
+    def shared(self) -> list[nn.Parameter]:
+        return [*self.layers.parameters(), *self.units.parameters()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import logging
 import sys
@@ -59,11 +60,13 @@ def to_program(
 ) -> torch.export.ExportedProgram:
     """What the dynamo exporter starts from; may be exported several times, at several opsets."""
     dim = torch.export.Dim(BATCH, min=1, max=1 << 20)
+    shapes = tuple({0: dim} for _ in inputs)
+    taken = inspect.signature(model.forward).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in taken):
+        shapes = (shapes,)  # forward(*inputs): one argument, which is all of them
     with _quiet():
         return torch.export.export(
-            model,
-            tuple(inputs.values()),
-            dynamic_shapes=tuple({0: dim} for _ in inputs) if dynamic else None,
+            model, tuple(inputs.values()), dynamic_shapes=shapes if dynamic else None
         )
 
 

@@ -224,10 +224,13 @@ class FrontEnd(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         return torch.cat([encode(v) for encode, v in zip(self.encoders, inputs)], dim=1)
 
-    def tokens(self, *inputs: Tensor) -> Tensor:
-        """The fields apart, (B, F, K): a linear map of the numbers, the vectors of the others."""
+    def tokens(self, *inputs: Tensor, pooled: bool = True) -> Tensor:
+        """The fields apart, (B, F, K): a linear map of the numbers, the vectors of the others.
+        Without `pooled`, sequences are left out: who asks reads them by `sequences`."""
         found = []
         for i, (encode, value) in enumerate(zip(self.encoders, inputs)):
+            if isinstance(self.schema[i], Sequence) and not pooled:
+                continue
             vector = encode(value)
             if isinstance(self.schema[i], Dense):
                 vector = self.projections[str(i)](vector)

@@ -1,8 +1,7 @@
-"""Ids in front of a ranker.
+"""Ids in one matrix in front of a ranker.
 
-Most of what a ranker knows comes as ids: the user, the item, its category, the hour. Each id field
-has a table of vectors, and what the ranker reads are the vectors of the candidate's ids beside its
-dense features:
+Many teams keep the ids of a candidate as the columns of one matrix, and its numbers as those of
+another. Field by field it is what FrontEnd does:
 
     x = [table_1[id_1], ..., table_F[id_F], dense]     (B, F K + D)
 """
@@ -11,27 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from examples.zoo.features import Dense, FrontEnd, Id
+from examples.zoo.ranker import Ranker, WithFrontEnd
 
 
-class WithFields(nn.Module):
-    """ids (B, F) int64, dense (B, D) to whatever `ranker` makes of x (B, F * width + D).
+class WithFields(WithFrontEnd):
+    """ids (B, F) int64, dense (B, `numbers`) to whatever `ranker` makes of x (B, F * width +
+    numbers).
 
     `sizes` are the rows of the F tables: ids of field f are 0 .. sizes[f] - 1.
     """
 
-    def __init__(self, sizes: Sequence[int], width: int, ranker: nn.Module) -> None:
-        super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-        self.ranker = ranker
-
-    def logits(self, ids: Tensor, dense: Tensor) -> tuple[Tensor, ...]:
-        return self.ranker.logits(self.features(ids, dense))
-
-    def forward(self, ids: Tensor, dense: Tensor) -> tuple[Tensor, ...]:
-        return self.ranker(self.features(ids, dense))
+    def __init__(self, sizes: Sequence[int], width: int, numbers: int, ranker: Ranker) -> None:
+        ids = [Id(f"id{f}", size) for f, size in enumerate(sizes)]
+        super().__init__(FrontEnd((*ids, Dense("dense", numbers)), width), ranker)
 
     def features(self, ids: Tensor, dense: Tensor) -> Tensor:
-        found = [table(ids[:, f]) for f, table in enumerate(self.tables)]
-        return torch.cat([*found, dense], dim=1)
+        return self.front(*(ids[:, f] for f in range(ids.shape[1])), dense)

@@ -22,7 +22,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from examples.zoo.layers import Gate, expert, mixture, tower
+from examples.zoo.layers import Gate, expert, mixture
+from examples.zoo.ranker import Ranker
+from examples.zoo.tasks import Task
 
 
 class CGC(nn.Module):
@@ -49,26 +51,31 @@ class CGC(nn.Module):
         self.gates = nn.ModuleList(Gate(width, own + shared) for _ in range(tasks))
         self.shared_gate = None if last else Gate(width, tasks * own + shared)
 
-    def forward(self, streams: list[Tensor], common: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    def forward(
+        self, streams: list[Tensor], common: Tensor, on_own: bool = False
+    ) -> tuple[list[Tensor], Tensor | None, list[Tensor]]:
+        """The new streams, the new shared stream, and the tasks' gates. With `on_own`, a task's gate
+        mixes the shared experts as they are on its own stream, not as on the shared one."""
         own = [[f(x) for f in group] for group, x in zip(self.own, streams)]
-        shared = [f(common) for f in self.shared]
+        shared = [] if on_own and self.shared_gate is None else [f(common) for f in self.shared]
+        gates = [gate(x) for gate, x in zip(self.gates, streams)]
         mixed = [
-            mixture(gate(x), torch.stack(mine + shared, dim=1))
-            for gate, x, mine in zip(self.gates, streams, own)
+            mixture(gate, torch.stack(mine + ([f(x) for f in self.shared] if on_own else shared), 1))
+            for gate, x, mine in zip(gates, streams, own)
         ]
         if self.shared_gate is None:
-            return mixed, None
+            return mixed, None, gates
         everyone = torch.stack([f for mine in own for f in mine] + shared, dim=1)  # (B, T P + S, H)
-        return mixed, mixture(self.shared_gate(common), everyone)
+        return mixed, mixture(self.shared_gate(common), everyone), gates
 
 
-class PLE(nn.Module):
-    """x (B, input_width) to `tasks` probabilities, each (B, 1)."""
+class PLE(Ranker):
+    """x (B, input_width) to what is served for each task, (B, 1) or (B, C)."""
 
     def __init__(
         self,
         input_width: int,
-        tasks: int,
+        tasks: int | Sequence[Task],
         levels: int = 2,
         own: int = 2,
         shared: int = 2,
@@ -76,12 +83,13 @@ class PLE(nn.Module):
         out: int = 32,
         towers: Sequence[int] = (16,),
         dropout: float = 0.1,
+        gates_out: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(tasks, gates_out)
         self.levels = nn.ModuleList(
             CGC(
                 input_width if level == 0 else out,
-                tasks,
+                len(self.tasks),
                 own,
                 shared,
                 hidden,
@@ -91,14 +99,29 @@ class PLE(nn.Module):
             )
             for level in range(levels)
         )
-        self.towers = nn.ModuleList(tower(out, towers, dropout) for _ in range(tasks))
+        self.add_towers(out, towers, dropout)
 
-    def logits(self, x: Tensor) -> tuple[Tensor, ...]:
-        streams: list[Tensor] = [x] * len(self.towers)
-        common: Tensor | None = x
-        for level in self.levels:
-            streams, common = level(streams, common)
-        return tuple(head(z) for head, z in zip(self.towers, streams))
+    def routed(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The gates are the last level's."""
+        return self.on_streams([x] * len(self.tasks), x)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.sigmoid(logit) for logit in self.logits(x))
+    def on_streams(
+        self, streams: list[Tensor], common: Tensor, on_own: bool = False
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """As `routed` where each task has an input of its own, T of (B, input_width), and the
+        shared stream starts from `common`; `on_own` is that of the first level (see CGC)."""
+        gates: list[Tensor] = []
+        for i, level in enumerate(self.levels):
+            streams, common, gates = level(streams, common, on_own and i == 0)
+        return streams, gates
+
+    def shared(self) -> list[nn.Parameter]:
+        """The shared stream carries to all tasks whatever stands before a shared gate."""
+        found: list[nn.Parameter] = []
+        for level, after in zip(self.levels, [*self.levels[1:], None]):
+            found += level.shared.parameters()
+            if level.shared_gate is not None:
+                found += [*level.own.parameters(), *level.shared_gate.parameters()]
+            if after is not None and after.shared_gate is not None:
+                found += level.gates.parameters()
+        return found

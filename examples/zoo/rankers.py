@@ -75,7 +75,9 @@ def rankers() -> dict[str, Small]:
         "zoo-cross_stitch-2": Small(
             lambda: CrossStitchNetwork(FEATURES, 2, (12, 9, 7), ()), ("click", "cart")
         ),
-        "zoo-esmm": Small(lambda: ESMM(FEATURES, 24, (16, 8)), ("ctr", "cvr", "ctcvr")),
+        "zoo-esmm": Small(
+            lambda: ESMM(FEATURES, trunk=24, towers=(16, 8)), ("ctr", "ctcvr", "cvr")
+        ),
         "zoo-resflow": Small(lambda: ResFlow(FEATURES, 3, (24, 16))),
         "zoo-resflow-logits": Small(lambda: ResFlow(FEATURES, 3, (24, 16), layers_flow=False)),
         "zoo-resflow-none": Small(
@@ -86,7 +88,10 @@ def rankers() -> dict[str, Small]:
         ),
         "zoo-mmoe-fields": Small(
             lambda: WithFields(
-                FIELD_SIZES, 5, MMoE(FEATURES + 5 * len(FIELD_SIZES), 3, hidden=16, out=12)
+                FIELD_SIZES,
+                5,
+                FEATURES,
+                MMoE(FEATURES + 5 * len(FIELD_SIZES), 3, hidden=16, out=12),
             ),
             fields=True,
         ),

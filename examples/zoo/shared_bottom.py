@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
+
+from examples.zoo.ranker import Ranker
+from examples.zoo.tasks import Task
 
 
 def normed_layers(width: int, widths: Sequence[int], dropout: float) -> list[nn.Module]:
@@ -31,31 +33,30 @@ def normed_layers(width: int, widths: Sequence[int], dropout: float) -> list[nn.
     return layers
 
 
-class SharedBottom(nn.Module):
-    """x (B, input_width) to `tasks` probabilities, each (B, 1)."""
+class SharedBottom(Ranker):
+    """x (B, input_width) to what is served for each task, (B, 1) or (B, C)."""
 
     def __init__(
         self,
         input_width: int,
-        tasks: int,
+        tasks: int | Sequence[Task],
         bottom: Sequence[int] = (256, 128, 64),
         towers: Sequence[int] = (32, 16),
         dropout: float = 0.2,
         tower_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(tasks)
         self.bottom = nn.Sequential(*normed_layers(input_width, bottom, dropout))
         self.towers = nn.ModuleList(
             nn.Sequential(
                 *normed_layers(bottom[-1], towers, tower_dropout),
-                nn.Linear([bottom[-1], *towers][-1], 1),
+                nn.Linear([bottom[-1], *towers][-1], task.width),
             )
-            for _ in range(tasks)
+            for task in self.tasks
         )
 
-    def logits(self, x: Tensor) -> tuple[Tensor, ...]:
-        h = self.bottom(x)
-        return tuple(tower(h) for tower in self.towers)
+    def routed(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        return [self.bottom(x)] * len(self.tasks), []
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.sigmoid(logit) for logit in self.logits(x))
+    def shared(self) -> list[nn.Parameter]:
+        return list(self.bottom.parameters())
