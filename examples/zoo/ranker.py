@@ -15,7 +15,7 @@ probability that is served.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -134,9 +134,10 @@ class SingleTask(Ranker):
         width: int = 8,
         hidden: Sequence[int] = (64, 32),
         dropout: float = 0.1,
+        front: Callable[[Schema, int], nn.Module] = FrontEnd,
     ) -> None:
         super().__init__(tasks)
-        self.fronts = nn.ModuleList(FrontEnd(schema, width) for _ in self.tasks)
+        self.fronts = nn.ModuleList(front(schema, width) for _ in self.tasks)
         self.add_towers(self.fronts[0].out, hidden, dropout)
 
     def routed(self, *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
