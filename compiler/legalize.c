@@ -150,6 +150,17 @@ static mtl_status check_weights(const ir_graph *graph, ir_node node, base_diag *
     return weights->count > 0 ? MTL_OK : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "its weights have no elements");
 }
 
+/* The importer unrolls a layer whose weights may not be constants. */
+static mtl_status check_recurrence(const ir_graph *graph, ir_node node, base_diag *diag)
+{
+    const ir_node_info *info = ir_node_of(graph, node);
+    ir_value bias = ir_operand(info, 2);
+    bool known = ir_is_const(graph, info->inputs[1]) && (bias == 0 || ir_is_const(graph, bias));
+    return known && ir_type_of(graph, info->outputs[0])->dtype == MTL_F32
+               ? MTL_OK
+               : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "its recurrent weights and bias are no float32 constants");
+}
+
 /* Where the plan's mix cannot hold it, with more numbers than a step has or an H that is not fixed: softmax, gather and
  * matmul, (B, T, 1, E) by (B, T, E, H). */
 static mtl_status spell_out_mix(ir_graph *graph, ir_node node, base_diag *diag)
@@ -208,6 +219,7 @@ mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
         case IR_OP_reduce_prod: BASE_TRY(gather_reduced_axes(graph, node, diag)); break;
         case IR_OP_clip: BASE_TRY(check_clip(graph, node, diag)); break;
         case IR_OP_linear: BASE_TRY(check_weights(graph, node, diag)); break;
+        case IR_OP_gru: BASE_TRY(check_recurrence(graph, node, diag)); break;
         case IR_OP_mix: BASE_TRY(spell_out_mix(graph, node, diag)); break;
         case IR_OP_matmul: BASE_TRY(widen_vectors(graph, node, diag)); break;
         case IR_OP_relu: BASE_TRY(compare_with_zero(graph, node, diag)); break;

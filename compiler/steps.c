@@ -10,7 +10,7 @@
 typedef struct step_draft {
     plan_op op;
     unsigned function;
-    uint32_t inputs[3], output;
+    uint32_t inputs[4], output;
     const uint32_t *many; /* instead of inputs, when there may be more of them */
     size_t input_count;
     int64_t attrs[2 * MTL_MAX_RANK];
@@ -180,6 +180,21 @@ static mtl_status mix_step(compiler_lowering *lowering, const ir_node_info *node
     return operands(lowering, node, draft);
 }
 
+static mtl_status gru_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    ir_value bias = ir_operand(node, 2), state = ir_operand(node, 3);
+    draft->attrs[0] = ir_attr_int(node, IR_ATTR_reverse);
+    draft->attr_count = 1;
+    draft->input_count = state != 0 ? 4 : bias != 0 ? 3 : 2;
+    draft->inputs[2] = PLAN_NONE;
+    BASE_TRY(compiler_tensor(lowering, node->inputs[0], &draft->inputs[0]));
+    BASE_TRY(compiler_panels_tensor(lowering, node->inputs[1], &draft->inputs[1]));
+    if (bias != 0) {
+        BASE_TRY(compiler_padded_tensor(lowering, bias, &draft->inputs[2]));
+    }
+    return state != 0 ? compiler_tensor(lowering, state, &draft->inputs[3]) : MTL_OK;
+}
+
 static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     draft->function = function_code(PLAN_OP_scan, ir_op_table(node->op)->name + strlen("cum"));
@@ -268,6 +283,7 @@ static step_rule find_step(ir_op op)
     case IR_OP_log_softmax: return (step_rule){PLAN_OP_softmax, axis_step};
     case IR_OP_gather: return (step_rule){PLAN_OP_gather, axis_step};
     case IR_OP_mix: return (step_rule){PLAN_OP_mix, mix_step};
+    case IR_OP_gru: return (step_rule){PLAN_OP_gru, gru_step};
     case IR_OP_chain: return (step_rule){PLAN_OP_chain, chain_step};
     case IR_OP_cumsum:
     case IR_OP_cumprod: return (step_rule){PLAN_OP_scan, scan_step};

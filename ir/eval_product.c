@@ -164,3 +164,55 @@ mtl_status ir_eval_mix(const ir_eval_call *call)
     }
     return MTL_OK;
 }
+
+static double sigmoid(double x)
+{
+    return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+}
+
+/* One step of one candidate: p (3 H), h (H, NULL: zeros) to out (H). `sums` is room for 3 H numbers. */
+static void gru_step(const double *p, const double *r, const double *b, const double *h, int64_t hidden, double *sums,
+                     double *out)
+{
+    for (int64_t gate = 0; gate < 3; gate++) {
+        for (int64_t j = 0; j < hidden; j++) {
+            sums[gate * hidden + j] = gate == 2 && b != NULL ? b[j] : 0;
+        }
+        if (h != NULL) {
+            product_floats(h, r + gate * hidden * hidden, 1, hidden, hidden, sums + gate * hidden);
+        }
+    }
+    for (int64_t j = 0; j < hidden; j++) {
+        double z = sigmoid(p[j] + sums[j]), reset = sigmoid(p[hidden + j] + sums[hidden + j]);
+        double n = tanh(p[2 * hidden + j] + reset * sums[2 * hidden + j]);
+        out[j] = h != NULL ? (1 - z) * n + z * h[j] : (1 - z) * n;
+    }
+}
+
+mtl_status ir_eval_gru(const ir_eval_call *call)
+{
+    const ir_tensor *y = call->output;
+    int64_t steps = y->shape[1], hidden = y->shape[2];
+    bool reverse = ir_attr_int(call->node, IR_ATTR_reverse) != 0;
+    const double *p, *r, *b = NULL, *h = NULL;
+    double *out, *sums = BASE_NEW_ARRAY(call->arena, double, 3 * (size_t)hidden);
+    BASE_TRY_MEMORY(sums, call->diag);
+    BASE_TRY(ir_eval_floats(call, 0, &p));
+    BASE_TRY(ir_eval_floats(call, 1, &r));
+    if (call->node->input_count > 2 && call->inputs[2] != NULL) {
+        BASE_TRY(ir_eval_floats(call, 2, &b));
+    }
+    if (call->node->input_count > 3 && call->inputs[3] != NULL) {
+        BASE_TRY(ir_eval_floats(call, 3, &h));
+    }
+    BASE_TRY(ir_eval_new_floats(call, &out));
+    for (int64_t row = 0; row < y->shape[0]; row++) {
+        const double *state = h != NULL ? h + row * hidden : NULL;
+        for (int64_t i = 0; i < steps; i++) {
+            int64_t at = row * steps + (reverse ? steps - 1 - i : i);
+            gru_step(p + at * 3 * hidden, r, b, state, hidden, sums, out + at * hidden);
+            state = out + at * hidden;
+        }
+    }
+    return MTL_OK;
+}

@@ -117,3 +117,30 @@ mtl_status ir_infer_mix(const ir_infer_context *c, ir_type *type)
     type->dim[1] = weights->dim[1];
     return MTL_OK;
 }
+
+mtl_status ir_infer_gru(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *p = ir_infer_operand(c, 0), *r = ir_infer_operand(c, 1);
+    BASE_TRY(ir_infer_check_float(c, 0));
+    BASE_TRY(ir_infer_one_dtype(c));
+    int64_t reverse = ir_attr_int(c->info, IR_ATTR_reverse), columns;
+    bool fits = p->rank == 3 && r->rank == 3 && (reverse == 0 || reverse == 1) && ir_dim_is(r->dim[0], 3) &&
+                ir_dim_is_const(r->dim[1]) && ir_dim_equal(r->dim[1], r->dim[2]) && ir_dim_is_const(p->dim[1]) &&
+                !__builtin_mul_overflow(r->dim[2].c, 3, &columns) && ir_dim_is(p->dim[2], columns);
+    if (fits && ir_infer_has_operand(c, 2)) {
+        const ir_type *b = ir_infer_operand(c, 2);
+        fits = b->rank == 1 && ir_dim_equal(b->dim[0], r->dim[2]);
+    }
+    if (fits && ir_infer_has_operand(c, 3)) {
+        const ir_type *h = ir_infer_operand(c, 3);
+        fits = h->rank == 2 && ir_dim_equal(h->dim[0], p->dim[0]) && ir_dim_equal(h->dim[1], r->dim[2]);
+    }
+    if (!fits) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA,
+                       "%s, expected (B, L, 3 H), (3, H, H), (H) and (B, H), with fixed L and H, and reverse 0 or 1",
+                       ir_infer_operands_text(c));
+    }
+    *type = *p;
+    type->dim[2] = r->dim[2];
+    return MTL_OK;
+}

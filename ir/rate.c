@@ -333,6 +333,19 @@ static ir_rate ir_rate_mix(const ir_infer_context *c, const ir_type *type)
     return ir_rate_broadcast(c, type);
 }
 
+/* Candidates are apart along axis 0 of what is read step by step and of the state before; weights are the same for all. */
+static ir_rate ir_rate_gru(const ir_infer_context *c, const ir_type *type)
+{
+    ir_rate merged = plain_rate(c);
+    (void)type;
+    for (uint32_t i = 0; i < c->info->input_count; i++) {
+        if (is_row(c, i) && (i == 1 || i == 2 || rate_of(c, i)->axis != 0 || !merge_row(&merged, rate_of(c, i), 0))) {
+            return rate_batch;
+        }
+    }
+    return merged;
+}
+
 static rate_function *const functions[IR_OP_COUNT] = {
 #define OP(name, min, max, outputs, infer, rate, eval, attrs) [IR_OP_##name] = ir_rate_##rate,
 #include "ir/ops.def"

@@ -210,6 +210,8 @@ int64_t onnx_int(const onnx_node *node, const char *name);
 double onnx_float(const onnx_node *node, const char *name);
 const char *onnx_string(const onnx_node *node, const char *name);
 const int64_t *onnx_ints(const onnx_node *node, const char *name, size_t *count);
+/* The attribute as given, NULL: not. */
+const Onnx__AttributeProto *onnx_attr(const onnx_node *node, const char *name);
 const Onnx__TensorProto *onnx_tensor_attr(const onnx_node *node, const char *name);
 
 /* `axis` within -rank .. rank-1, made non-negative. */

@@ -11,6 +11,12 @@ static const Onnx__AttributeProto *given(const onnx_node *node, const char *name
     return *row == NULL ? NULL : node->attrs[*row - node->schema->attrs];
 }
 
+const Onnx__AttributeProto *onnx_attr(const onnx_node *node, const char *name)
+{
+    const onnx_schema_attr *row;
+    return given(node, name, &row);
+}
+
 bool onnx_has(const onnx_node *node, const char *name)
 {
     const onnx_schema_attr *row;

@@ -166,7 +166,7 @@ static mtl_status check_operands(const plan_step_check *check)
         if (id >= view->tensor_count) {
             return plan_fail_here(check, "operand %d is tensor %" PRIu32 " of %zu", i, id, view->tensor_count);
         }
-        bool packed = step->op == PLAN_OP_linear && (i == 1 || i == 2) && !output;
+        bool packed = (step->op == PLAN_OP_linear || step->op == PLAN_OP_gru) && (i == 1 || i == 2) && !output;
         if (view->tensors[id].layout != PLAN_LAYOUT_DENSE && !packed) {
             return plan_fail_here(check, "operand %d is packed, expected a dense tensor", i);
         }

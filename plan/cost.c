@@ -51,6 +51,7 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_reduce: return 0;     /* counted by its input */
     case PLAN_OP_mix: return times_up(2, (uint64_t)plan_dims(view, first)[2].fixed); /* and the softmax, by its input */
     case PLAN_OP_chain: return step->attr_count / PLAN_CHAIN_ATTRS;
+    case PLAN_OP_gru: return add_up(times_up(6, (uint64_t)plan_dims(view, plan_result(view, step))[2].fixed), 15);
     case PLAN_OP_scan: return 1 + (view->attrs[step->attrs + 3] != 0);
     case PLAN_OP_cast:
     case PLAN_OP_transpose:
@@ -105,6 +106,12 @@ plan_cost plan_step_cost(const plan_view *view, const plan_step *step)
     if (step->op == PLAN_OP_mix && step->function == PLAN_MIX_softmax) {
         form weights = scale(elements_of(view, plan_operand(view, step, 0)), 5);
         flops = (form){add_up(flops.fixed, weights.fixed), add_up(flops.per_row, weights.per_row)};
+    }
+    if (step->op == PLAN_OP_gru && (step->input_count < 4 || plan_operand(view, step, 3) == NULL)) {
+        uint64_t hidden = (uint64_t)plan_dims(view, out)[2].fixed; /* no product with zeros */
+        form first = scale(form_of(plan_dims(view, out)[0]), times_up(6, times_up(hidden, hidden)));
+        flops.fixed -= first.fixed < flops.fixed ? first.fixed : flops.fixed;
+        flops.per_row -= first.per_row < flops.per_row ? first.per_row : flops.per_row;
     }
     form output_bytes = scale(elements, mtl_dtype_size(out->dtype));
     plan_cost cost = {

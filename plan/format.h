@@ -1,4 +1,4 @@
-/* Plan format 1.1: the bytes. docs/plan-format.md is the prose; this header is the truth.
+/* Plan format 1.2: the bytes. docs/plan-format.md is the prose; this header is the truth.
  *
  * Little-endian, fixed-size records, every section aligned to 64 bytes, so that a map of the file is used in place.
  * Nothing here is trusted before plan_check has passed.
@@ -14,7 +14,7 @@
 
 enum {
     PLAN_VERSION_MAJOR = 1,
-    PLAN_VERSION_MINOR = 1,
+    PLAN_VERSION_MINOR = 2,
     PLAN_VERSION_MINOR_LEAST = 1, /* of what is read: records had another size before */
     PLAN_ALIGNMENT = 64,          /* of sections and of each constant */
     PLAN_PANEL = 16,              /* columns of a weight panel */

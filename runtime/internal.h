@@ -213,6 +213,7 @@ mtl_status runtime_prepare_store(const runtime_context *context, runtime_step *r
 mtl_status runtime_prepare_extents(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_gru(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_chain(const runtime_context *context, runtime_step *result);
 
 #endif

@@ -1,6 +1,7 @@
 /* The kernels of one ISA. Meson compiles this file once for each, with that ISA's flags and NATIVE_ISA, and with
  * -ffp-contract=fast in all: whether a multiply-add is fused depends on the ISA, never on where it stands. */
 #include "runtime/native/elementwise.inc.h"
+#include "runtime/native/gru.inc.h"
 #include "runtime/native/lanes.inc.h"
 #include "runtime/native/linear.inc.h"
 #include "runtime/native/math.inc.h"
@@ -34,5 +35,6 @@ const native_kernels TABLE(NATIVE_ISA) = {
     .matmul = matmul,
     .layer_norm = layer_norm,
     .mix = mix,
+    .gru = gru,
     .scan = scan,
 };

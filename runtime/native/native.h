@@ -62,6 +62,22 @@ typedef struct native_scan {
     size_t outer, n, inner;
 } native_scan;
 
+/* All states of a recurrent layer: for each step, of each row,
+ * z = sigmoid(p_z + h r_z), s = sigmoid(p_r + h r_r), n = tanh(p_n + s (h r_n + bias)), h = (1 - z) n + z h
+ * (Cho et al. 2014, with the reset gate after the product as in cuDNN, PyTorch and ONNX's linear_before_reset). */
+typedef struct native_gru {
+    const float *p; /* (rows, steps, 3, hidden): gates z, r, n; rows p_stride apart */
+    size_t p_stride;
+    const float *r;    /* PANELS (3, hidden, hidden) */
+    const float *bias; /* PADDED (hidden), or NULL */
+    const float *h;    /* the state before (rows, hidden), rows h_stride apart; NULL: zeros */
+    size_t h_stride;
+    float *y; /* (rows, steps, hidden), rows y_stride apart */
+    size_t y_stride;
+    size_t rows, steps, hidden;
+    bool reverse; /* begins with the last step */
+} native_gru;
+
 /* One ISA. `f` is a number of the list in plan/ops.def that the comment names. */
 typedef struct native_kernels {
     mtl_isa isa;
@@ -99,6 +115,9 @@ typedef struct native_kernels {
 
     /* y overlaps nothing. 0 experts: zeros. */
     void (*mix)(const native_mix *call);
+
+    /* y overlaps nothing. */
+    void (*gru)(const native_gru *call);
 
     /* One element after the other, from the neutral element on. In place allowed. */
     void (*scan)(const native_scan *call, const float *x, float *y);

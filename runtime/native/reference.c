@@ -213,6 +213,40 @@ static void mix(const native_mix *call)
     }
 }
 
+/* Column j of h times the panels `w`. */
+static float recurrent_sum(const native_gru *call, const float *h, const float *w, size_t j)
+{
+    const float *panel = w + j / PLAN_PANEL * PLAN_PANEL * call->hidden + j % PLAN_PANEL;
+    float sum = 0;
+    for (size_t k = 0; h != NULL && k < call->hidden; k++) {
+        sum += h[k] * panel[k * PLAN_PANEL];
+    }
+    return sum;
+}
+
+static void gru(const native_gru *call)
+{
+    const size_t n = call->hidden, panels = native_panels(n, n);
+    for (size_t row = 0; row < call->rows; row++) {
+        const float *h = call->h != NULL ? call->h + row * call->h_stride : NULL;
+        for (size_t i = 0; i < call->steps; i++) {
+            const size_t at = call->reverse ? call->steps - 1 - i : i;
+            const float *p = call->p + row * call->p_stride + at * 3 * n;
+            float *y = call->y + row * call->y_stride + at * n;
+            for (size_t j = 0; j < n; j++) {
+                const float z = activation(PLAN_UNARY_sigmoid, 0, 0, p[j] + recurrent_sum(call, h, call->r, j));
+                const float r =
+                    activation(PLAN_UNARY_sigmoid, 0, 0, p[n + j] + recurrent_sum(call, h, call->r + panels, j));
+                const float inner =
+                    recurrent_sum(call, h, call->r + 2 * panels, j) + (call->bias != NULL ? call->bias[j] : 0);
+                const float candidate = tanhf(p[2 * n + j] + r * inner);
+                y[j] = (1 - z) * candidate + (h != NULL ? z * h[j] : 0);
+            }
+            h = y;
+        }
+    }
+}
+
 static void scan(const native_scan *call, const float *x, float *y)
 {
     const size_t n = call->n;
@@ -243,6 +277,7 @@ const native_kernels *native_reference(void)
         .matmul = matmul,
         .layer_norm = layer_norm,
         .mix = mix,
+        .gru = gru,
         .scan = scan,
     };
     return &kernels;

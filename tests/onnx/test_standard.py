@@ -30,7 +30,7 @@ REFUSED = {
     "training": "training_mode", "dropout_default_mask": "the mask", "isinf_positive": "one sign",
     "isinf_negative": "one sign", "einsum_batch_diagonal": "diagonals", "empty_set": "extent 0",
     "zero_size": "extent 0", "allowzero_reordered": "extent 0", "bool_inputs": "expected numbers",
-    "affine_grid": "depends on data",
+    "affine_grid": "depends on data", "lstm_with_peepholes": "sequence_lens",
 }  # fmt: skip
 
 

@@ -75,9 +75,9 @@ static void build_case(const op_case *c, void *const *data, maker *m)
         const operand *o = &c->in[i];
         char name[16];
         snprintf(name, sizeof name, "x%d", i);
-        if (c->op == PLAN_OP_linear && i == 1) {
+        if ((c->op == PLAN_OP_linear || c->op == PLAN_OP_gru) && i == 1) {
             inputs[i] = maker_weights(m, o->shape[0], o->shape[1], o->shape[2], data[i]);
-        } else if (c->op == PLAN_OP_linear && i == 2) {
+        } else if ((c->op == PLAN_OP_linear || c->op == PLAN_OP_gru) && i == 2) {
             inputs[i] = maker_bias(m, o->shape[0], o->shape[1], data[i]);
         } else if (o->constant) {
             inputs[i] = maker_const(m, o->dtype, o->shape, o->rank, data[i]);
@@ -498,6 +498,46 @@ static void reference_mix(const op_case *c, int64_t rows, void *const *in, doubl
                 total += share * (double)vectors[c->attrs[task * experts + e] * h + j];
             }
             out[i * h + j] = total;
+        }
+    }
+}
+
+static double logistic(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+/* Column j of h times r (H, H), in double; h NULL: 0. */
+static double recurrent_product(const double *h, const float *r, int64_t hidden, int64_t j)
+{
+    double sum = 0;
+    for (int64_t k = 0; h != NULL && k < hidden; k++) {
+        sum += h[k] * (double)r[k * hidden + j];
+    }
+    return sum;
+}
+
+static void reference_gru(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    int64_t steps = c->out.shape[1], n = c->out.shape[2];
+    const float *r = in[1], *bias = in[2];
+    for (int64_t row = 0; row < rows; row++) {
+        double before[64], *h = NULL;
+        for (int64_t j = 0; c->input_count > 3 && j < n; j++) {
+            before[j] = (double)((const float *)in[3])[row * n + j];
+            h = before;
+        }
+        for (int64_t i = 0; i < steps; i++) {
+            int64_t at = row * steps + (c->attrs[0] != 0 ? steps - 1 - i : i);
+            const float *p = (const float *)in[0] + at * 3 * n;
+            double *y = out + at * n;
+            for (int64_t j = 0; j < n; j++) {
+                double z = logistic((double)p[j] + recurrent_product(h, r, n, j));
+                double reset = logistic((double)p[n + j] + recurrent_product(h, r + n * n, n, j));
+                double inner = recurrent_product(h, r + 2 * n * n, n, j) + (double)bias[j];
+                y[j] = (1 - z) * tanh((double)p[2 * n + j] + reset * inner) + (h != NULL ? z * h[j] : 0);
+            }
+            h = y;
         }
     }
 }

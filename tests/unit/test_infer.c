@@ -117,6 +117,29 @@ static void along_axes(void **state)
     lab_close(&t);
 }
 
+static void recurrent_layers(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value p = add_input(&t, "f32[B,5,12]"), r = add_weights(&t, "f32[3,4,4]"), b = add_weights(&t, "f32[4]");
+    ir_value h = add_input(&t, "f32[B,4]"), long_r = add_weights(&t, "f32[3,4,5]"), flat = add_input(&t, "f32[B,12]");
+    ir_value narrow = add_input(&t, "f32[B,5,11]"), wide_h = add_input(&t, "f32[B,5]");
+    ir_value any = add_input(&t, "f32[B,U,12]");
+    ir_attr forward[] = {IR_INT(reverse, 0)}, other[] = {IR_INT(reverse, 2)};
+    expect_type(&t, node(&t, IR_OP_gru, NULL, V(p, r), forward, 1), "f32[B, 5, 4]");
+    expect_type(&t, node(&t, IR_OP_gru, NULL, V(p, r, b, h), forward, 1), "f32[B, 5, 4]");
+    expect_type(&t, node(&t, IR_OP_gru, NULL, V(p, r, 0, h), forward, 1), "f32[B, 5, 4]");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(p, r), other, 1), "reverse 0 or 1");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(p, long_r), forward, 1), "expected (B, L, 3 H)");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(flat, r), forward, 1), "expected (B, L, 3 H)");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(narrow, r), forward, 1), "expected (B, L, 3 H)");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(any, r), forward, 1), "with fixed L and H");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(p, r, r), forward, 1), "expected (B, L, 3 H)");
+    expect_refused(&t, try_node(&t, IR_OP_gru, NULL, V(p, r, b, wide_h), forward, 1), "expected (B, L, 3 H)");
+    lab_close(&t);
+}
+
 static void mixtures(void **state)
 {
     lab t;
@@ -546,6 +569,7 @@ int main(void)
         cmocka_unit_test(unary),
         cmocka_unit_test(products),
         cmocka_unit_test(along_axes),
+        cmocka_unit_test(recurrent_layers),
         cmocka_unit_test(mixtures),
         cmocka_unit_test(moving_elements),
         cmocka_unit_test(chains),

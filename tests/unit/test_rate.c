@@ -201,6 +201,14 @@ static void products(void **state)
     expect_rate(&t, node(&t, IR_OP_mix, NULL, V(user, own), mix, 2), "request");
     ir_value sixth = node(&t, IR_OP_reshape, "f32[2*B,3,5]", V(add_input(&t, "f32[B,6,5]")), NO_ATTRS);
     expect_rate(&t, node(&t, IR_OP_mix, NULL, V(fixed, sixth), mix, 2), "row 0 1 2");
+    ir_value steps = add_input(&t, "f32[B,5,12]"), r = add_weights(&t, "f32[3,4,4]"),
+             before = add_input(&t, "f32[B,4]");
+    ir_value twice = node(&t, IR_OP_reshape, "f32[2*B,5,12]", V(add_input(&t, "f32[B,10,12]")), NO_ATTRS);
+    ir_value last = node(&t, IR_OP_reshape, "f32[2*B,4]", V(add_input(&t, "f32[2,B,4]")), NO_ATTRS);
+    expect_rate(&t, node(&t, IR_OP_gru, NULL, V(steps, r), A(IR_INT(reverse, 0))), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_gru, NULL, V(steps, r, 0, before), A(IR_INT(reverse, 0))), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_gru, NULL, V(twice, r), A(IR_INT(reverse, 0))), "row 0 1 2");
+    expect_rate(&t, node(&t, IR_OP_gru, NULL, V(twice, r, 0, last), A(IR_INT(reverse, 0))), "batch");
     ir_value across = add_input(&t, "f32[3,5,B]");
     expect_rate(&t,
                 node(&t, IR_OP_mix, NULL, V(fixed, across), A(IR_STRING(function, ""), INTS(index, 0, 1, 2, 0, 1, 2))),

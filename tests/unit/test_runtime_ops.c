@@ -411,6 +411,27 @@ static void test_mix(void **state)
     }
 }
 
+static void test_gru(void **state)
+{
+    (void)state;
+    uint64_t seed = 18;
+    for (int i = 0; i < 12; i++) {
+        int64_t steps = 1 + random_below(&seed, 5), hidden = 1 + random_below(&seed, 40);
+        op_case c = {.op = PLAN_OP_gru,
+                     .attr_count = 1,
+                     .attrs = {i / 2 % 2},
+                     .input_count = i % 2 == 0 ? 4 : 3,
+                     .reference = reference_gru,
+                     .tolerance = 1e-4};
+        c.in[0] = value(MTL_F32, SHAPE(B, steps, 3 * hidden));
+        c.in[1] = constant(MTL_F32, SHAPE(3, hidden, hidden));
+        c.in[2] = constant(MTL_F32, SHAPE(1, hidden));
+        c.in[3] = value(MTL_F32, SHAPE(B, hidden));
+        c.out = value(MTL_F32, SHAPE(B, steps, hidden));
+        check_case(&c, &seed);
+    }
+}
+
 static void test_scan(void **state)
 {
     (void)state;
@@ -473,7 +494,7 @@ int main(void)
         cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce), cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),  cmocka_unit_test(test_concat),
         cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather), cmocka_unit_test(test_mix),
-        cmocka_unit_test(test_scan),      cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_gru),       cmocka_unit_test(test_scan),   cmocka_unit_test(test_chain),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
 }
