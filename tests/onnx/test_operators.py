@@ -634,8 +634,11 @@ for case in CASES:
         GROUPS.setdefault((case.op, opset), []).append(case)
 
 
+ELSEWHERE = {"Attention", "GRU", "LSTM", "RNN"}  # tested in files of their own
+
+
 def test_every_operator_has_cases() -> None:
-    assert {case.op for case in CASES} == supported_operators()
+    assert {case.op for case in CASES} | ELSEWHERE == supported_operators()
 
 
 def build(cases: list[Case], opset: int) -> Builder:
