@@ -141,7 +141,7 @@ static const damage damages[] = {
     {"not a plan", {HEADER(magic[0], 'X')}},
     {"byte order", {HEADER(byte_order, 0x04030201)}},
     {"needs a reader of format 2.1", {HEADER(version_major, 2), HEADER(reader_major, 2)}},
-    {"needs a reader of format 1.2", {HEADER(version_minor, 2), HEADER(reader_minor, 2)}},
+    {"needs a reader of format 1.3", {HEADER(version_minor, 3), HEADER(reader_minor, 3)}},
     {"is older than this reader reads (1.1)", {HEADER(version_minor, 0), HEADER(reader_minor, 0)}},
     {"is none", {HEADER(version_major, 0)}},
     {"is none", {HEADER(reader_major, 0)}},
