@@ -29,7 +29,11 @@ def show_list() -> None:
 
     width = max(map(len, RANKERS))
     for name, entry in RANKERS.items():
-        worlds_of = f" (expected to beat single-task models on {', '.join(entry.beats)})" if entry.beats else ""
+        worlds_of = (
+            f" (expected to beat single-task models on {', '.join(entry.beats)})"
+            if entry.beats
+            else ""
+        )
         print(f"{name:{width}}  {entry.title}{worlds_of}")
     print(f"worlds: {', '.join(worlds())}")
 
@@ -74,7 +78,9 @@ def train_one(given: argparse.Namespace) -> int:
     world = make(name, given.rows, given.seed)
     options = arguments.options(given, [task.name for task in world.tasks])
     folder = runs.place(given.folder, given.model, name, given.rows, options)
-    print(f"{given.model} on {name}: {given.rows:,} rows, tasks {', '.join(t.name for t in world.tasks)}")
+    print(
+        f"{given.model} on {name}: {given.rows:,} rows, tasks {', '.join(t.name for t in world.tasks)}"
+    )
     trained = runs.train(
         given.model, world, options, given.rows, folder, given.resume, given.impute, not given.quiet
     )

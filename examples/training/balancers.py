@@ -138,7 +138,9 @@ class DynamicWeightAverage(Balancer):
     def __init__(self, tasks: int, temperature: float = 2.0) -> None:
         super().__init__(tasks)
         self.temperature = temperature
-        self.register_buffer("before", torch.zeros(tasks))  # L of the epoch before the last; 0: none
+        self.register_buffer(
+            "before", torch.zeros(tasks)
+        )  # L of the epoch before the last; 0: none
 
     def epoch(self, means: Tensor) -> None:
         means = means.detach()

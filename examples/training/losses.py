@@ -129,8 +129,8 @@ def steps(tasks: Sequence[Task]) -> list[tuple[int, int]]:
 def descending(
     logits: Sequence[Tensor], tasks: Sequence[Task], space: str = "probability"
 ) -> Tensor:
-    """Sum over steps of the mean of max(p_step - p_before, 0), or the same of log-odds: the penalty
-    of AITM and, where it is a loss, of SEQ. Training only."""
+    """Sum over steps of the mean of max(p_step - p_before, 0), AITM's penalty for any ranker, or the
+    same of log-odds. Training only."""
     value = torch.sigmoid if space == "probability" else torch.Tensor.clone
     total = logits[0].new_zeros(())
     for step, before in steps(tasks):

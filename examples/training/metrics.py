@@ -105,9 +105,7 @@ def concordance(value: Array, label: Array) -> float:
 
 def multiclass_auc(probability: Array, label: Array) -> float:
     """Mean over the classes that occur of the AUC of the class against the rest; (B, C)."""
-    each = [
-        auc(probability[:, c], (label == c).astype(float)) for c in range(probability.shape[1])
-    ]
+    each = [auc(probability[:, c], (label == c).astype(float)) for c in range(probability.shape[1])]
     return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
 
 

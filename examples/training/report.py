@@ -33,14 +33,18 @@ p.note { color: #666; max-width: 52em } .good { color: #27752f } .bad { color: #
 def number(value: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}" if abs(value) >= 10 else f"{value:.4f}"
+    return (
+        f"{value:,.0f}"
+        if abs(value) >= 10_000
+        else f"{value:.4g}"
+        if abs(value) >= 10
+        else f"{value:.4f}"
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells are HTML already."""
-    body = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     heads = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -131,57 +135,90 @@ def sections(
 ) -> Iterable[tuple[str, str, str]]:
     """(title, HTML, note) of each part that this run has."""
     tasks, history = trained.world.tasks, trained.history
-    yield "Compiled", compiled_table(found), (
-        "The largest difference over rows and outputs from PyTorch in float64; "
-        f"{TOLERANCE:.0e} is allowed."
+    yield (
+        "Compiled",
+        compiled_table(found),
+        (
+            "The largest difference over rows and outputs from PyTorch in float64; "
+            f"{TOLERANCE:.0e} is allowed."
+        ),
     )
-    yield "Test metrics", metrics_table(trained.result, baseline), (
-        "The single-task models are trained one by one, each stopped when best for its task. "
-        "'quality' is the AUC, for planted data over the planted probabilities and without the luck "
-        "of one draw of labels; for numbers the share of pairs in the right order; for classes the "
-        "mean AUC of each against the rest."
+    yield (
+        "Test metrics",
+        metrics_table(trained.result, baseline),
+        (
+            "The single-task models are trained one by one, each stopped when best for its task. "
+            "'quality' is the AUC, for planted data over the planted probabilities and without the luck "
+            "of one draw of labels; for numbers the share of pairs in the right order; for classes the "
+            "mean AUC of each against the rest."
+        ),
     )
-    yield "Losses", picture(figures.losses(history, tasks), "losses by epoch"), (
-        "The grey line is the epoch whose weights were kept."
+    yield (
+        "Losses",
+        picture(figures.losses(history, tasks), "losses by epoch"),
+        ("The grey line is the epoch whose weights were kept."),
     )
     if np.ptp(np.array(history.weights), axis=0).max() > 1e-6:
-        yield "Weights of the losses", picture(figures.weights(history, tasks), "weights"), (
-            f"By the balancer: {trained.trainer.options.balance}."
+        yield (
+            "Weights of the losses",
+            picture(figures.weights(history, tasks), "weights"),
+            (f"By the balancer: {trained.trainer.options.balance}."),
         )
     bottoms, gates = routed(trained)
     if gates:
-        yield "Gates", picture(figures.gates(gates, tasks), "gate weights"), (
-            "Mean weight of each expert over test rows, with the standard deviation between rows; "
-            "dotted: equal weights."
+        yield (
+            "Gates",
+            picture(figures.gates(gates, tasks), "gate weights"),
+            (
+                "Mean weight of each expert over test rows, with the standard deviation between rows; "
+                "dotted: equal weights."
+            ),
         )
     if len(tasks) > 1 and history.cosine and history.cosine[-1]:
-        yield "Gradient conflict", picture(figures.conflict(history, tasks), "gradient cosine"), (
-            "Cosine of the tasks' gradients on what they share, the same rows after each epoch. "
-            "Below 0 they pull apart."
+        yield (
+            "Gradient conflict",
+            picture(figures.conflict(history, tasks), "gradient cosine"),
+            (
+                "Cosine of the tasks' gradients on what they share, the same rows after each epoch. "
+                "Below 0 they pull apart."
+            ),
         )
     if any(task.kind == "binary" for task in tasks):
         drawn = figures.calibration(tasks, trained.scores, trained.world.test.labels.numpy())
-        yield "Calibration", picture(drawn, "calibration"), (
-            "Ten equal parts of the test rows in the order of the prediction, 95 % intervals."
+        yield (
+            "Calibration",
+            picture(drawn, "calibration"),
+            ("Ten equal parts of the test rows in the order of the prediction, 95 % intervals."),
         )
     if len(tasks) > 1:
         points = {other.model: other.quality() for other in others}
-        points |= {baseline.model: baseline.quality(), trained.result.model: trained.result.quality()}
+        points |= {
+            baseline.model: baseline.quality(),
+            trained.result.model: trained.result.quality(),
+        }
         points = {name: value for name, value in points.items() if not np.isnan(value).any()}
         if points:
             drawn = figures.pareto(points, tasks, trained.result.model)
-            yield "Against other models", picture(drawn, "Pareto front"), (
-                "Quality of one task against another's; further up and right is better. "
-                + about_points(points, len(tasks))
+            yield (
+                "Against other models",
+                picture(drawn, "Pareto front"),
+                (
+                    "Quality of one task against another's; further up and right is better. "
+                    + about_points(points, len(tasks))
+                ),
             )
         if len({value.shape[1] for value in bottoms}) == 1:
             drawn = figures.bottoms(bottoms, tasks)
-            yield "What the towers read", picture(drawn, "bottoms in two dimensions"), (
-                "One point is one candidate's representation for one task."
+            yield (
+                "What the towers read",
+                picture(drawn, "bottoms in two dimensions"),
+                ("One point is one candidate's representation for one task."),
             )
-        yield "How tasks relate", picture(
-            figures.matrices(relation_matrices(trained), tasks), "relations between tasks"
-        ), "Correlation of predictions and of labels, cosine of gradients and of task embeddings."
+        yield (
+            "How tasks relate",
+            picture(figures.matrices(relation_matrices(trained), tasks), "relations between tasks"),
+            "Correlation of predictions and of labels, cosine of gradients and of task embeddings.",
+        )
     yield "Options", f"<pre>{html.escape(json.dumps(trained.result.options, indent=1))}</pre>", ""
 
 

@@ -1,7 +1,7 @@
 """The table of all rankers: on the worlds that its paper names, does a ranker beat single-task
 models, and do its compiled models score as PyTorch does?
 
-A cell is a ranker on a world. Its rate is chosen among families.RATES by the validation score of a
+A cell is a ranker on a world. Its rate is chosen among RATES by the validation score of a
 seed that the table does not use; the single-task models choose theirs in the same way. Then both
 are trained with each seed, on the same data, and compared by pairs:
 
@@ -33,12 +33,13 @@ from tqdm import tqdm
 
 from examples.data import World
 from examples.data.planted import make, worlds
-from examples.training import families, runs
+from examples.training import runs
 from examples.training.compiled import ROOT, program
 from examples.training.loop import Options
 from examples.training.runs import ALONE, Result
 from examples.zoo.registry import RANKERS
 
+RATES = (1e-3, 3e-3)
 TUNING = 1000  # the seed that rates are chosen with
 PAGE = ROOT / "docs" / "training.md"
 START, END = "<!-- table -->", "<!-- end of the table -->"
@@ -155,15 +156,9 @@ def fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def base(model: str, given: argparse.Namespace) -> Options:
-    """The budget, the same for all: epochs, rows a step, patience. Losses are the family's."""
-    return Options(
-        epochs=given.epochs,
-        batch=given.batch,
-        patience=given.patience,
-        clip=given.clip,
-        loss=families.losses(model),
-    )
+def budget(given: argparse.Namespace) -> Options:
+    """The same for all. What a paper adds to the losses is in the ranker, its auxiliary()."""
+    return Options(epochs=given.epochs, batch=given.batch, patience=given.patience, clip=given.clip)
 
 
 def chosen_rate(units: Iterable[Unit]) -> float | None:
@@ -208,7 +203,7 @@ def sparse_task(result: Result) -> str:
 
 
 def compiled_words(result: Result) -> tuple[str, float, bool]:
-    """"60 to 20, 58 to 20", the largest difference, and whether both are equal."""
+    """ "60 to 20, 58 to 20", the largest difference, and whether both are equal."""
     shown = [
         f"{one['nodes']} to {one['steps']}" if not one["error"] else "no" for one in result.compiled
     ]
@@ -228,9 +223,7 @@ def row(cell: Cell, results: Sequence[Result], alone: Sequence[Result]) -> tuple
     pairs = list(zip(results, alone))
     mean = Compared.of([float(np.mean(a.quality()) - np.mean(b.quality())) for a, b in pairs])
     task = sparse_task(results[0])
-    sparse = Compared.of(
-        [a.tasks[task]["quality"] - b.tasks[task]["quality"] for a, b in pairs]
-    )
+    sparse = Compared.of([a.tasks[task]["quality"] - b.tasks[task]["quality"] for a, b in pairs])
     shown, worst, equal = compiled_words(results[0])
     return (
         cell.model,
@@ -249,7 +242,9 @@ def row(cell: Cell, results: Sequence[Result], alone: Sequence[Result]) -> tuple
     )
 
 
-def markdown(rows: Sequence[Sequence[str]], given: argparse.Namespace, failed: Sequence[str]) -> str:
+def markdown(
+    rows: Sequence[Sequence[str]], given: argparse.Namespace, failed: Sequence[str]
+) -> str:
     lines = [
         f"{given.seeds} seeds, {given.rows:,} training rows, at most {given.epochs} epochs of batches of "
         f"{given.batch}, stopped after {given.patience} without a better validation loss; written by "
@@ -283,12 +278,10 @@ def run(given: argparse.Namespace) -> int:
     pairs += [(ALONE, world) for world in dict.fromkeys(world for _, world in pairs)]
 
     def unit(model: str, world: str, rate: float, seed: int, check: bool = False) -> Unit:
-        options = replace(base(model, given), rate=rate, seed=seed)
+        options = replace(budget(given), rate=rate, seed=seed)
         return Unit(model, world, given.rows, options, check, folder)
 
-    tuning = {
-        pair: [unit(*pair, rate, TUNING) for rate in families.RATES] for pair in pairs
-    }
+    tuning = {pair: [unit(*pair, rate, TUNING) for rate in RATES] for pair in pairs}
     failed = run_all([u for units in tuning.values() for u in units], given.jobs, "rates")
     final: dict[tuple[str, str], list[Unit]] = {}
     for pair, units in tuning.items():

@@ -27,7 +27,9 @@ SHORT = Options(epochs=2, batch=128, patience=9, rate=5e-3)
 def ranker(world=WORLD, seed: int = 0) -> WithFrontEnd:
     torch.manual_seed(seed)
     front = FrontEnd(world.schema, 4)
-    return WithFrontEnd(front, MMoE(front.out, world.tasks, experts=2, hidden=8, out=8, towers=(4,)))
+    return WithFrontEnd(
+        front, MMoE(front.out, world.tasks, experts=2, hidden=8, out=8, towers=(4,))
+    )
 
 
 def weights(model: torch.nn.Module) -> torch.Tensor:
@@ -143,7 +145,9 @@ def test_options_that_do_not_fit_are_refused(change: dict, words: str) -> None:
 
 
 def test_gradient_balancers_need_something_shared() -> None:
-    with pytest.raises(ValueError, match="mgda compares the gradients of parameters that tasks share"):
+    with pytest.raises(
+        ValueError, match="mgda compares the gradients of parameters that tasks share"
+    ):
         Trainer(SingleTask(WORLD.schema, WORLD.tasks), WORLD, replace(SHORT, balance="mgda"))
 
 

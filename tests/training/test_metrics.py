@@ -39,7 +39,9 @@ def test_grouped_auc_is_sklearns_within_each_group() -> None:
         if 0 < label[part].sum() < part.sum():
             each.append(roc_auc_score(label[part], score[part]))
             weight.append(part.sum())
-    assert metrics.grouped_auc(score, label, group) == pytest.approx(np.average(each, weights=weight))
+    assert metrics.grouped_auc(score, label, group) == pytest.approx(
+        np.average(each, weights=weight)
+    )
     assert math.isnan(metrics.grouped_auc(score, label, np.arange(len(label))))
 
 
@@ -97,7 +99,9 @@ def test_kinds_have_their_metrics() -> None:
     assert numbers["MAE"] == pytest.approx(value.mean())
     assert numbers["MSE"] == pytest.approx((value**2).mean())
     one_hot = np.eye(3)[RNG.integers(0, 3, 90)] * 0.7 + 0.1
-    classes = metrics.evaluate_task(Task("rating", "multiclass", 3), one_hot, one_hot.argmax(1) * 1.0)
+    classes = metrics.evaluate_task(
+        Task("rating", "multiclass", 3), one_hot, one_hot.argmax(1) * 1.0
+    )
     assert classes["quality"] == 1.0 and classes["accuracy"] == 1.0
     assert classes["log loss"] == pytest.approx(-math.log(0.8))
 
