@@ -4,12 +4,16 @@ readers of public datasets. Both give a World."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from examples.zoo.features import Schema
 from examples.zoo.tasks import Task
+
+if TYPE_CHECKING:
+    from examples.data.vocabulary import Vocabulary
 
 
 @dataclass
@@ -49,7 +53,11 @@ class Split:
 
 @dataclass
 class World:
-    """A dataset: what its rows hold, what is to be predicted, and the rows."""
+    """A dataset: what its rows hold, what is to be predicted, and the rows.
+
+    Of a public dataset also: the vocabularies that made its ids, by field name (serving needs them:
+    vocabulary.py), and notes of what was left out of the data, one line each.
+    """
 
     name: str
     schema: Schema
@@ -57,6 +65,8 @@ class World:
     train: Split
     valid: Split
     test: Split
+    vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def task(self, name: str) -> int:
         """The column of the task of this name in labels and truth."""
