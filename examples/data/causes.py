@@ -48,8 +48,8 @@ def happened(coins: Array, after: Sequence[str | None], names: Sequence[str]) ->
 def bias_for(
     scores: Array, rates: Sequence[float], after: Sequence[str | None], names: Sequence[str]
 ) -> Array:
-    """What to add to the scores (B, T) so that the tasks have these rates over all rows. A rate that
-    is NaN asks for nothing and gets 0."""
+    """What to add to the scores (B, T) so that the tasks have these rates over all rows. A rate of
+    NaN asks for nothing and gets 0."""
     biases = np.zeros(len(rates))
     reached = np.ones(scores.shape)
     for task, (rate, parent) in enumerate(zip(rates, _before(after, names), strict=True)):

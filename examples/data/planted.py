@@ -267,7 +267,7 @@ def _split(name: str, rule: Rule, biases: Array, rng: np.random.Generator, rows:
 def _other_kinds(rule: Rule, split: Split, scores: Array, rng: np.random.Generator) -> None:
     """Overwrites the columns of dwell and rating, and takes away the labels that nobody has.
 
-    dwell = exp(m + 0.5 e) seconds with m = 3 + 0.6 score and e ~ N(0, 1), whose mean is exp(m + 0.125);
+    dwell = exp(m + 0.5 e) seconds with m = 3 + 0.6 score and e ~ N(0, 1): mean exp(m + 0.125);
     rating is the number of thresholds below score + logistic noise, an ordered logit.
     """
     names = _names(rule)

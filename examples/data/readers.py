@@ -2,7 +2,8 @@
 
 python -m examples.data.readers FORMAT FOLDER [--vocabularies FILE]
 
-reads the data, tells what they hold, and writes the vocabularies (.json or .npz) that serving needs.
+reads the data, tells what they hold, and writes the vocabularies (.json or .npz) that serving
+needs.
 """
 
 from __future__ import annotations

@@ -158,13 +158,10 @@ def _locate(path: Path, kinds: Mapping[str, str], columns: list[str], has_header
         for name, kind in kinds.items():
             cell = cells[columns.index(name)]
             if not _fits(cell, kind):
+                expected = kind if kind == BIT else f"a {kind}"
                 raise DataError(
-                    f"{path}: line {begin}, column {name}: expected {_article(kind)}, found {cell!r}"
+                    f"{path}: line {begin}, column {name}: expected {expected}, found {cell!r}"
                 )
-
-
-def _article(kind: str) -> str:
-    return kind if kind == BIT else f"a {kind}"
 
 
 def whole(path: Path, kinds: Mapping[str, str], names: Sequence[str] | None = None) -> pd.DataFrame:
