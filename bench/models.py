@@ -78,6 +78,30 @@ def _resflow() -> object:
     return ResFlow(WIDTH, TASKS, hidden=(512, 256, 128))
 
 
+def _seq_md() -> object:
+    from torch import Tensor, nn
+
+    from examples.zoo.features import Dense
+    from examples.zoo.md import MD
+    from examples.zoo.seq import SEQ
+
+    parts = {"region": 64, "dependent": 192, "": 256}  # of the features
+
+    class SeqMD(nn.Module):
+        """x (B, WIDTH) to TASKS of (B, 1)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            schema = tuple(Dense(role or "rest", size, role=role) for role, size in parts.items())
+            self.mask = MD(schema, width=1, hidden=128, made=64)
+            self.seq = SEQ(self.mask.out, TASKS, hidden=128, layers=2)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return self.seq(self.mask(*x.split(list(parts.values()), dim=1)))
+
+    return SeqMD()
+
+
 def _mmoe_fields() -> object:
     from examples.zoo.fields import WithFields
 
@@ -104,6 +128,7 @@ MODELS = {
         fields=FIELDS,
         counted=False,
     ),
+    "seq_md": Model("SEQ behind MD, 2 GRU layers of 128", _seq_md, counted=False),
 }
 # One product of 512 numbers: what a call costs before any work is done.
 TINY = Model("one product of 512 numbers", _tiny, ("score",), counted=False)

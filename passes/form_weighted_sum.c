@@ -10,9 +10,12 @@
  *     %y = reshape(%p)                            : f32[B, 12]
  *
  * and a sum over the last axis, of x (B, 12, 4) and g (B, 1, 4), becomes matmul(x, g) with g as (B, 4, 1). So a gate's
- * mixture of experts is one thing, however it was written. Only when nobody else reads the terms, when their number is
+ * mixture of experts is one thing, however it was written. Constant weights, the same for all candidates, become (1, 4) or
+ * (4, 1). Only when nobody else reads the terms, when their number is
  * fixed, and when nothing but the weights broadcasts.
  */
+#include <string.h>
+
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -34,17 +37,45 @@ static bool is_weighted(const ir_type *weights, const ir_type *x, const ir_type 
     return true;
 }
 
-static mtl_status become_matmul(passes_rewriter *r, ir_node n, ir_value weights, ir_value x, int along, int across)
+/* Constant weights that broadcast along all axes but `along`. */
+static bool is_weighted_by_const(const ir_graph *graph, ir_value weights, const ir_type *x, const ir_type *terms,
+                                 int along)
 {
-    ir_type turned = *ir_type_of(r->graph, weights), product = *ir_type_of(r->graph, x);
+    const ir_tensor *tensor = ir_is_const(graph, weights) ? ir_info(graph, weights)->tensor : NULL;
+    int axis = tensor != NULL ? along - (terms->rank - tensor->rank) : -1;
+    return axis >= 0 && ir_type_equal(x, terms) && tensor->count > 1 && (int64_t)tensor->count == tensor->shape[axis];
+}
+
+/* The weights (B, E, 1) as (B, 1, E), or the other way round. */
+static mtl_status turn_weights(passes_rewriter *r, ir_node n, ir_value weights, int along, int across, ir_value *turned)
+{
+    ir_type type = *ir_type_of(r->graph, weights);
+    type.dim[across] = type.dim[along];
+    type.dim[along] = ir_dim_const(1);
+    BASE_TRY(passes_insert(r, n, IR_OP_reshape, NULL, &weights, 1, NULL, 0, &type, turned));
+    r->graph->nodes[ir_info(r->graph, *turned)->node].source_count = 0; /* --explain shall name the product instead */
+    return MTL_OK;
+}
+
+static mtl_status turn_const(passes_rewriter *r, ir_value weights, bool last, ir_value *turned)
+{
+    ir_tensor tensor = *ir_info(r->graph, weights)->tensor;
+    const int64_t count = (int64_t)tensor.count;
+    tensor.rank = 2;
+    memset(tensor.shape, 0, sizeof tensor.shape);
+    tensor.shape[0] = last ? count : 1;
+    tensor.shape[1] = last ? 1 : count;
+    return passes_add_const(r, ir_info(r->graph, weights)->name, &tensor, turned);
+}
+
+/* `w`: the weights as the product reads them. */
+static mtl_status become_matmul(passes_rewriter *r, ir_node n, ir_value w, ir_value x, int along)
+{
+    ir_type product = *ir_type_of(r->graph, x);
     ir_type result = *ir_type_of(r->graph, ir_node_of(r->graph, n)->outputs[0]);
-    turned.dim[across] = turned.dim[along];
-    turned.dim[along] = ir_dim_const(1);
     product.dim[along] = ir_dim_const(1);
     bool last = along == product.rank - 1;
-    ir_value w, y;
-    BASE_TRY(passes_insert(r, n, IR_OP_reshape, NULL, &weights, 1, NULL, 0, &turned, &w));
-    r->graph->nodes[ir_info(r->graph, w)->node].source_count = 0; /* --explain shall name the product instead */
+    ir_value y;
     ir_value operands[2] = {last ? x : w, last ? w : x};
     if (ir_type_equal(&product, &result)) {
         return passes_become(r, n, IR_OP_matmul, operands, 2, NULL, 0, fate);
@@ -68,7 +99,13 @@ static mtl_status form(passes_rewriter *r, ir_node n)
         ir_value weights = mul->inputs[k], x = mul->inputs[1 - k];
         if (is_weighted(ir_type_of(r->graph, weights), ir_type_of(r->graph, x), terms, along, across)) {
             BASE_TRY(passes_take_sources(r, n, ir_info(r->graph, sum->inputs[0])->node));
-            return become_matmul(r, n, weights, x, along, across);
+            BASE_TRY(turn_weights(r, n, weights, along, across, &weights));
+            return become_matmul(r, n, weights, x, along);
+        }
+        if (is_weighted_by_const(r->graph, weights, ir_type_of(r->graph, x), terms, along)) {
+            BASE_TRY(passes_take_sources(r, n, ir_info(r->graph, sum->inputs[0])->node));
+            BASE_TRY(turn_const(r, weights, along == terms->rank - 1, &weights));
+            return become_matmul(r, n, weights, x, along);
         }
     }
     return MTL_OK;
