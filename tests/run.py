@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-SUITES = ["structure", "golden", "onnx", "hostile", "numeric", "training", "data", "bench", "install"]
+SUITES = ["structure", "golden", "onnx", "hostile", "numeric", "zoo", "training", "data", "bench", "install"]
 SANITIZER = {
     "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:check_initialization_order=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",

@@ -68,8 +68,9 @@ class ESMM(Ranker):
         self.cvr_loss = cvr_loss
         self.trunk = mlp(input_width, [trunk], dropout)
         self.add_towers(trunk, towers, dropout)
+        later = [parent for parent in self.parents if parent is not None]
         self.imputers = nn.ModuleList(  # of l', in training only
-            tower(trunk, towers, dropout) for p in self.parents if p is not None and cvr_loss == "dr"
+            tower(trunk, towers, dropout) for _ in later if cvr_loss == "dr"
         )
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
 

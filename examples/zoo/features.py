@@ -198,9 +198,7 @@ class FrontEnd(nn.Module):
                 if apart and isinstance(field, Dense)
             }
         )
-        self.out = sum(
-            field.width if isinstance(field, Dense) else width for field in self.schema
-        )
+        self.out = sum(field.width if isinstance(field, Dense) else width for field in self.schema)
 
     def _encoder(self, field: Field, items: dict[int, nn.Embedding]) -> nn.Module:
         if isinstance(field, Dense):

@@ -54,14 +54,15 @@ class CGC(nn.Module):
     def forward(
         self, streams: list[Tensor], common: Tensor, on_own: bool = False
     ) -> tuple[list[Tensor], Tensor | None, list[Tensor]]:
-        """The new streams, the new shared stream, and the tasks' gates. With `on_own`, a task's gate
-        mixes the shared experts as they are on its own stream, not as on the shared one."""
+        """The new streams, the new shared stream, and the tasks' gates. With `on_own`, a task's
+        gate mixes the shared experts as they are on its own stream, not as on the shared one."""
         own = [[f(x) for f in group] for group, x in zip(self.own, streams)]
         shared = [] if on_own and self.shared_gate is None else [f(common) for f in self.shared]
         gates = [gate(x) for gate, x in zip(self.gates, streams)]
+        common_to = [[f(x) for f in self.shared] if on_own else shared for x in streams]
         mixed = [
-            mixture(gate, torch.stack(mine + ([f(x) for f in self.shared] if on_own else shared), 1))
-            for gate, x, mine in zip(gates, streams, own)
+            mixture(gate, torch.stack(mine + others, dim=1))
+            for gate, mine, others in zip(gates, own, common_to)
         ]
         if self.shared_gate is None:
             return mixed, None, gates

@@ -4,7 +4,8 @@ A survey of multi-task rankers explains PLE (see ple.py) with code that differs 
 teams have copied it. All experts and gates of a level read the same x, and each task has two gates,
 one over the shared experts and one over its own:
 
-    g_t = softmax(W_t x + b_t)  over S shared experts,   g'_t likewise over P own      (B, S), (B, P)
+    g_t = softmax(W_t x + b_t)  over S shared experts                                  (B, S)
+    g'_t likewise               over P experts of the task's own                       (B, P)
     z_t = sum over i of g_t,i shared_i(x) + sum over j of g'_t,j own_t,j(x)            (B, H)
     x   = z_1 for the next level;  y_t = served(tower_t(z_t)) after the last one
 

@@ -53,9 +53,7 @@ class Ranker(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         mixed, gates = self.routed(*inputs)
-        served = [
-            task.served(head(z)) for task, head, z in zip(self.tasks, self.towers, mixed)
-        ]
+        served = [task.served(head(z)) for task, head, z in zip(self.tasks, self.towers, mixed)]
         return (*served, *gates) if self.gates_out else tuple(served)
 
     @property

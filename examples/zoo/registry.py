@@ -173,7 +173,11 @@ RANKERS: dict[str, Entry] = {
     "dtrn": Entry(on_fields(DTRN, target=True), "DTRN", DTRN_, ("sequences",), TARGET),
     "dtrn_pooled": Entry(on_fields(DTRN), "DTRN, interests as means", DTRN_, (), PAST),
     "dtrn_pre_norm": Entry(
-        on_fields(DTRN, target=True, pre_norm=True), "DTRN, norm first", DTRN_, ("sequences",), TARGET
+        on_fields(DTRN, target=True, pre_norm=True),
+        "DTRN, norm first",
+        DTRN_,
+        ("sequences",),
+        TARGET,
     ),
     "dtrn_no_tim": Entry(on_fields(DTRN, tim=False), "DTRN without TIM", DTRN_, (), PAST),
     "dtrn_no_trm": Entry(
@@ -214,7 +218,11 @@ RANKERS: dict[str, Entry] = {
     ),
     "seq_md": Entry(md(seq), "SEQ behind MD", SEQ_MD, ("regions",), (*SEVERAL, *REGION)),
     "md_single": Entry(
-        on_fields(SingleTask, front=MD), "Single-task networks behind MD", SEQ_MD, ("single",), REGION
+        on_fields(SingleTask, front=MD),
+        "Single-task networks behind MD",
+        SEQ_MD,
+        ("single",),
+        REGION,
     ),
     "md_shared_bottom": Entry(
         md(slim_bottom), "Shared-Bottom behind MD", SEQ_MD, ("regions",), (*SEVERAL, *REGION)

@@ -33,8 +33,8 @@ Beside the tasks' probabilities p_t there may be served
 - the expected value of a quantity of which task t says whether it reaches c_t (`levels`, watch
   time or rating; chains of some ten steps), each probability mass at the middle of its interval:
       (1 - p_1) c_1 / 2 + sum of max(p_t - p_(t+1), 0) (c_t + c_(t+1)) / 2 + p_T c_T
-- one score to rank by: `fusion="add"`, sum of alpha_t p_t, which the paper found the better, for one
-  tiny factor silences all others in `fusion="multiply"`, the product of p_t^alpha_t. alpha is a
+- one score to rank by: `fusion="add"`, sum of alpha_t p_t, which the paper found the better, for
+  one tiny factor silences all others in `fusion="multiply"`, the product of p_t^alpha_t. alpha is a
   buffer, tuned after training: `mtlc --param` leaves it open.
 """
 

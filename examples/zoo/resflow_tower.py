@@ -5,7 +5,7 @@ pre-ranking. What belongs to the user is computed once a request and what belong
 day, so each side has networks of its own, one for each task and of one shape, with the residuals of
 ResFlow from task to task on its side:
 
-    u_t = user network t     v_t = item network t      (B, M), layers flow user to user, item to item
+    u_t = user network t     v_t = item network t      (B, M), layers flow on their own side
     r_t = u_t . v_t + c_t                              (B, 1)
     z_t = r_t + z_(t-1);  y_t = sigmoid(z_t)           (B, 1)
 
@@ -115,9 +115,7 @@ class ResFlowTower(Ranker):
 
     def logits_of(self, *vectors: Tensor) -> tuple[Tensor, ...]:
         users, items = vectors[: len(self.tasks)], vectors[len(self.tasks) :]
-        r = [
-            (u * v).sum(dim=1, keepdim=True) + c for u, v, c in zip(users, items, self.bias)
-        ]
+        r = [(u * v).sum(dim=1, keepdim=True) + c for u, v, c in zip(users, items, self.bias)]
         return tuple(flow(r, self.logit_parents))
 
     def routed(self, *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -134,9 +132,7 @@ class ResFlowTower(Ranker):
 
     def score(self, *vectors: Tensor) -> tuple[Tensor, ...]:
         """u_1 .. u_T (B or 1, M), v_1 .. v_T (B, M) to what is served."""
-        return tuple(
-            task.served(z) for task, z in zip(self.tasks, self.logits_of(*vectors))
-        )
+        return tuple(task.served(z) for task, z in zip(self.tasks, self.logits_of(*vectors)))
 
     def shared(self) -> list[nn.Parameter]:
         """The tables, and the networks that another task starts from."""

@@ -45,12 +45,12 @@ SPECS: dict[str, Spec | Small] = {**catalogue(), **rankers()}
 ROWS = 65
 
 
-def needs_opset_12(spec: Spec | Small) -> bool:
-    """Operators that came with opset 12: Einsum and Celu."""
+def first_opset(spec: Spec | Small) -> int:
+    """At which TorchScript's exporter can write it: Einsum and Celu came with opset 12."""
     if isinstance(spec, Small):
-        return False
+        return spec.opset
     einsum = "einsum" in spec.mixture or spec.expert_idiom in ("einsum", "einsum_rows", "wide")
-    return einsum or spec.activation == "celu"
+    return 12 if einsum or spec.activation == "celu" else 11
 
 
 class Exporter:
@@ -64,7 +64,7 @@ class Exporter:
         """The model, and the opset that it has."""
         few, outputs = self.spec.made_up(3), self.spec.outputs()
         if exporter == "torchscript":
-            opset = 12 if opset == 11 and needs_opset_12(self.spec) else opset
+            opset = max(opset, first_opset(self.spec))
             return to_onnx(self.model, few, outputs, exporter, opset), opset
         if self.program is None:
             self.program = to_program(self.model, few)
