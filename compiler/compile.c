@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "compiler/explain.h"
+#include "compiler/ids.h"
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
 #include "mtlc/compiler.h"
@@ -138,6 +139,7 @@ static mtl_status compile(compilation *work, const char *model_path, const char 
                                       .source_hash = {work->model.hash[0], work->model.hash[1]}};
     compiler_lowered lowered;
     plan_view view;
+    BASE_TRY(compiler_set_ids(work->model.graph, work->options->ids, work->options->id_count, work->diag));
     report(work, "optimise", 0.2);
     BASE_TRY(optimise(work));
     report(work, "lower", 0.7);

@@ -1,5 +1,7 @@
 #include "compiler/evaluate.h"
 
+#include "compiler/ids.h"
+
 #include <string.h>
 
 #include "onnx/onnx.h"
@@ -111,8 +113,9 @@ mtl_status compiler_evaluate(const char *model_path, const char *inputs_path, co
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &model);
     if (status == MTL_OK) {
         tool_npz *npz = NULL;
+        status = compiler_set_ids(model.graph, options->ids, options->id_count, &diag);
         diag.file = NULL;
-        status = tool_npz_open(inputs_path, &diag, &npz);
+        status = status == MTL_OK ? tool_npz_open(inputs_path, &diag, &npz) : status;
         if (status == MTL_OK) {
             diag.file = inputs_path;
             status = run(model.graph, npz, outputs_path, &arena, &diag);

@@ -12,7 +12,7 @@
 #include "tool/npz.h"
 #include "tool/terminal.h"
 
-enum { MOST_DIMS = 64, MOST_PARAMS = 256 };
+enum { MOST_DIMS = 64, MOST_PARAMS = 256, MOST_IDS = 1024 };
 
 enum {
     OPTION_OUTPUT,
@@ -26,6 +26,8 @@ enum {
     OPTION_HEADING_PARAMS,
     OPTION_PARAM,
     OPTION_PRINT_PARAMS,
+    OPTION_HEADING_IDS,
+    OPTION_IDS,
     OPTION_HEADING_MORE,
     OPTION_FOLD_LIMIT,
     OPTION_EVALUATE,
@@ -51,6 +53,12 @@ static const tool_option options[] = {
                       "leave the constant NAME (score-fusion weights, say) open: settable for\neach session, the "
                       "model's numbers by default; may be repeated"},
     [OPTION_PRINT_PARAMS] = {"print-params", 0, NULL, "print the constants that --param can name, the smallest first"},
+    [OPTION_HEADING_IDS] = {NULL, 0, NULL, "Ids outside of their tables:"},
+    [OPTION_IDS] =
+        {"ids", 0, "NAME=POLICY",
+         "what they do in lookups by the input NAME, in the table NAME, or '*':\nerror (the run fails; below "
+         "0, too), clamp (the nearest row), zero (a row\nof zeros), row:N (row N); counted for each session; "
+         "may be repeated.\nWithout it ids below 0 count from the end and others fail the run"},
     [OPTION_HEADING_MORE] = {NULL, 0, NULL, "Limits and checks:"},
     [OPTION_FOLD_LIMIT] = {"fold-limit", 0, "BYTES", "largest constant that folding may create (default 268435456)"},
     [OPTION_EVALUATE] = {"evaluate", 0, "IN.npz",
@@ -62,7 +70,7 @@ static const tool_option options[] = {
 
 typedef struct command_line {
     const char *model, *plan, *evaluate, *outputs, *constants;
-    const char *dims[MOST_DIMS], *params[MOST_PARAMS];
+    const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS];
     mtl_compile_options compile;
 } command_line;
 
@@ -107,6 +115,12 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
             return tool_args_fail(args, "more than %d --param", MOST_PARAMS);
         }
         command->params[compile->param_count++] = value;
+        return 0;
+    case OPTION_IDS:
+        if (compile->id_count == MOST_IDS) {
+            return tool_args_fail(args, "more than %d --ids", MOST_IDS);
+        }
+        command->ids[compile->id_count++] = value;
         return 0;
     case OPTION_PRINT_PARAMS: compile->print_params = stdout; return 0;
     case OPTION_BATCH_AXIS0: compile->batch_axis0 = 1; return 0;
@@ -206,6 +220,7 @@ int main(int argc, char **argv)
     command_line command = {.compile = {.struct_size = sizeof command.compile}};
     command.compile.dims = command.dims;
     command.compile.params = command.params;
+    command.compile.ids = command.ids;
     int code = parse(&args, &command);
     if (code != 0) {
         return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -171,6 +171,49 @@ static mtl_status axis_step(compiler_lowering *lowering, const ir_node_info *nod
     return operands(lowering, node, draft);
 }
 
+/* What ids outside of the table do: 0 when the node does not say, else `attrs` are the row, the input and the table. */
+static mtl_status policy_attrs(compiler_lowering *lowering, const ir_node_info *node, unsigned *policy, int64_t *attrs)
+{
+    static const ir_attr_key names[] = {IR_ATTR_input, IR_ATTR_table};
+    const ir_attr *attr = ir_find_attr(node, IR_ATTR_policy);
+    *policy = attr != NULL ? function_code(PLAN_OP_gather, attr->text) : 0;
+    attrs[0] = ir_attr_int(node, IR_ATTR_row);
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t offset = 0;
+        attr = ir_find_attr(node, names[i]);
+        if (attr != NULL) {
+            BASE_TRY(plan_add_string(lowering->builder, attr->text, &offset));
+        }
+        attrs[1 + i] = offset;
+    }
+    return MTL_OK;
+}
+
+static mtl_status gather_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    draft->attrs[PLAN_GATHER_AXIS] = ir_attr_int(node, IR_ATTR_axis);
+    BASE_TRY(policy_attrs(lowering, node, &draft->function, &draft->attrs[PLAN_GATHER_ROW]));
+    draft->attr_count = draft->function != 0 ? PLAN_GATHER_ATTRS : 1;
+    return operands(lowering, node, draft);
+}
+
+static mtl_status bag_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const ir_attr *padding = ir_find_attr(node, IR_ATTR_padding);
+    unsigned policy;
+    draft->function = function_code(PLAN_OP_bag, ir_find_attr(node, IR_ATTR_function)->text);
+    BASE_TRY(policy_attrs(lowering, node, &policy, &draft->attrs[PLAN_BAG_ROW]));
+    draft->attrs[PLAN_BAG_POLICY] = policy;
+    draft->attrs[PLAN_BAG_PADDED] = padding != NULL;
+    draft->attrs[PLAN_BAG_FIRST] = padding != NULL ? padding->ints[0] : 0;
+    draft->attrs[PLAN_BAG_LAST] = padding != NULL ? padding->ints[1] : 0;
+    draft->attrs[PLAN_BAG_A] =
+        plan_float_attr(ir_attr_float(node, draft->function == PLAN_BAG_max ? IR_ATTR_fill : IR_ATTR_epsilon));
+    draft->attrs[PLAN_BAG_B] = plan_float_attr(ir_attr_float(node, IR_ATTR_low));
+    draft->attr_count = PLAN_BAG_B + 1;
+    return operands(lowering, node, draft);
+}
+
 static mtl_status mix_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     const ir_attr *index = ir_find_attr(node, IR_ATTR_index);
@@ -281,7 +324,8 @@ static step_rule find_step(ir_op op)
     case IR_OP_reduce_prod: return (step_rule){PLAN_OP_reduce, reduce_step};
     case IR_OP_softmax:
     case IR_OP_log_softmax: return (step_rule){PLAN_OP_softmax, axis_step};
-    case IR_OP_gather: return (step_rule){PLAN_OP_gather, axis_step};
+    case IR_OP_gather: return (step_rule){PLAN_OP_gather, gather_step};
+    case IR_OP_bag: return (step_rule){PLAN_OP_bag, bag_step};
     case IR_OP_mix: return (step_rule){PLAN_OP_mix, mix_step};
     case IR_OP_gru: return (step_rule){PLAN_OP_gru, gru_step};
     case IR_OP_chain: return (step_rule){PLAN_OP_chain, chain_step};

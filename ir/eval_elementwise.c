@@ -151,13 +151,16 @@ mtl_status ir_eval_unary(const ir_eval_call *call)
     return MTL_OK;
 }
 
-/* Truncates; what int64 cannot hold becomes its smallest number, as on x86. */
+/* Truncates. int32 and int64 saturate, and NaN is their least number; narrower integers are cut from that of int64. */
 static int64_t int_of_float(double x, mtl_dtype to)
 {
+    if (to == MTL_I32) {
+        return isnan(x) || x < -0x1p31 ? INT32_MIN : x >= 0x1p31 ? INT32_MAX : (int64_t)x;
+    }
     if (to == MTL_U64 && x >= 9223372036854775808.0 && x < 18446744073709551616.0) {
         return (int64_t)(uint64_t)x;
     }
-    return x >= -9223372036854775808.0 && x < 9223372036854775808.0 ? (int64_t)x : INT64_MIN;
+    return isnan(x) || x < -0x1p63 ? INT64_MIN : x >= 0x1p63 ? INT64_MAX : (int64_t)x;
 }
 
 static double round_float(double x, mtl_dtype to)

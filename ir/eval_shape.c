@@ -152,30 +152,6 @@ mtl_status ir_eval_concat(const ir_eval_call *call)
     return MTL_OK;
 }
 
-mtl_status ir_eval_gather(const ir_eval_call *call)
-{
-    const ir_tensor *data = call->inputs[0], *indices = call->inputs[1];
-    ir_axis_view view = ir_view_axis(data, (int)ir_attr_int(call->node, IR_ATTR_axis));
-    numbers x;
-    new_numbers y;
-    const int64_t *index;
-    BASE_TRY(ir_eval_ints(call, 1, &index));
-    BASE_TRY(read_numbers(call, 0, &x));
-    BASE_TRY(make_numbers(call, &y));
-    int64_t count = (int64_t)indices->count;
-    for (int64_t n = 0; n < count; n++) {
-        int64_t row = index[n] < 0 && index[n] >= -view.extent ? index[n] + view.extent : index[n];
-        if (row < 0 || row >= view.extent) {
-            return ir_eval_fail(call, MTL_INVALID_DATA, "index %lld at element %lld is out of range for %lld rows",
-                                (long long)index[n], (long long)n, (long long)view.extent);
-        }
-        for (int64_t o = 0; o < view.outer; o++) {
-            copy_numbers(y, (o * count + n) * view.inner, x, (o * view.extent + row) * view.inner, view.inner);
-        }
-    }
-    return MTL_OK;
-}
-
 mtl_status ir_eval_range(const ir_eval_call *call)
 {
     numbers start, delta;

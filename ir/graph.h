@@ -10,7 +10,7 @@
  *   rate.c             rates of values    eval*.c    reference evaluator (float64, int64)
  *   print.c parse.c    the text form      verify.c   the invariants below
  *   lex.c text.c       its words              chain.c    the program of a chain
- *   params.c           which param a value is made of
+ *   params.c           which param a value is made of   lookup.c   ids outside of their table
  *   einsum.c           einsum by transpose, reshape, matmul
  */
 #ifndef IR_GRAPH_H

@@ -1,4 +1,4 @@
-/* Types of nodes that move elements: reshape, expand, transpose, concat, slice, gather, range, shape. */
+/* Types of nodes that move elements: reshape, expand, transpose, concat, slice, range, shape. */
 #include <math.h>
 
 #include "ir/infer.h"
@@ -207,33 +207,6 @@ mtl_status ir_infer_slice(const ir_infer_context *c, ir_type *type)
         }
     }
     return ir_content_slice(c, type);
-}
-
-mtl_status ir_infer_gather(const ir_infer_context *c, ir_type *type)
-{
-    const ir_type *data = ir_infer_operand(c, 0), *indices = ir_infer_operand(c, 1);
-    int64_t axis = ir_attr_int(c->info, IR_ATTR_axis);
-    BASE_TRY(ir_infer_check_axis(c, axis, data->rank));
-    if (indices->dtype != MTL_I64 && indices->dtype != MTL_I32) {
-        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "the indices are %s, expected i32 or i64",
-                       ir_infer_text(c, indices));
-    }
-    if (data->rank - 1 + indices->rank > MTL_MAX_RANK) {
-        return ir_fail(c->graph, c->node, c->diag, MTL_UNSUPPORTED, "the result has rank %d, at most %d is supported",
-                       (int)(data->rank - 1 + indices->rank), MTL_MAX_RANK);
-    }
-    ir_type found = {.dtype = data->dtype};
-    for (int32_t i = 0; i < data->rank; i++) {
-        if (i != axis) {
-            found.dim[found.rank++] = data->dim[i];
-            continue;
-        }
-        for (int32_t j = 0; j < indices->rank; j++) {
-            found.dim[found.rank++] = indices->dim[j];
-        }
-    }
-    *type = found;
-    return ir_content_gather(c, type);
 }
 
 /* ceil((limit - start) / delta), at least 0. */

@@ -249,6 +249,22 @@ static ir_rate ir_rate_gather(const ir_infer_context *c, const ir_type *type)
     return row(data->axis + shift, data->before, data->after);
 }
 
+/* A bag reads the last axis of its ids and weights as a whole; the axes before it are the result's. */
+static ir_rate ir_rate_bag(const ir_infer_context *c, const ir_type *type)
+{
+    ir_rate merged = plain_rate(c);
+    if (merged.kind == IR_RATE_BATCH || is_row(c, 0)) {
+        return rate_batch;
+    }
+    for (uint32_t i = 1; i < c->info->input_count; i++) {
+        if (is_row(c, i) &&
+            (rate_of(c, i)->axis == type->rank - 1 || !merge_row(&merged, rate_of(c, i), rate_of(c, i)->axis))) {
+            return rate_batch;
+        }
+    }
+    return merged;
+}
+
 static ir_rate ir_rate_range(const ir_infer_context *c, const ir_type *type)
 {
     (void)type;

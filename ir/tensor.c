@@ -45,10 +45,10 @@ static int64_t load_int(mtl_dtype dtype, const unsigned char *bytes, size_t inde
     }
 }
 
-/* C leaves float to integer undefined when the result does not fit; here it is the smallest int64, as on x86. */
+/* C leaves float to integer undefined when the result does not fit; here it is the nearest, and of NaN the smallest. */
 static int64_t truncated(double number)
 {
-    return number >= -0x1p63 && number < 0x1p63 ? (int64_t)number : INT64_MIN;
+    return number >= 0x1p63 ? INT64_MAX : number >= -0x1p63 ? (int64_t)number : INT64_MIN;
 }
 
 double ir_tensor_at(const ir_tensor *tensor, size_t index)

@@ -198,8 +198,9 @@ mtl_status plan_add_step(plan_builder *builder, plan_op op, unsigned function, c
         .operands = (uint32_t)builder->operands.count,
         .attrs = (uint32_t)builder->attrs.count,
     };
-    if (plan_op_since(op) > builder->reader_minor) {
-        builder->reader_minor = (uint16_t)plan_op_since(op);
+    unsigned since = plan_function_since(op, function);
+    if (since > builder->reader_minor) {
+        builder->reader_minor = (uint16_t)since;
     }
     BASE_TRY(plan_add_string(builder, label == NULL ? "" : label, &step.label));
     BASE_TRY(append(builder, &builder->operands, inputs, input_count, sizeof *inputs));

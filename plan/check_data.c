@@ -103,26 +103,6 @@ mtl_status plan_check_expand(const plan_step_check *check)
     return plan_expect_output(check, x->dtype, &shape);
 }
 
-mtl_status plan_check_gather(const plan_step_check *check)
-{
-    const plan_tensor *data = plan_in(check, 0), *indices = plan_in(check, 1);
-    plan_shape shape = plan_shape_of(check, data);
-    unsigned axis;
-    if (indices->dtype != MTL_I32 && indices->dtype != MTL_I64) {
-        return plan_fail_here(check, "input 1 is %s, expected int32 or int64", mtl_dtype_name(indices->dtype));
-    }
-    BASE_TRY(plan_axis(check, 0, data, &axis));
-    BASE_TRY(plan_mixes(check, data, axis));
-    shape.rank = axis;
-    for (unsigned i = 0; i < indices->rank; i++) {
-        BASE_TRY(plan_shape_add(check, &shape, plan_dims_of(check, indices)[i]));
-    }
-    for (unsigned i = axis + 1; i < data->rank; i++) {
-        BASE_TRY(plan_shape_add(check, &shape, plan_dims_of(check, data)[i]));
-    }
-    return plan_expect_output(check, data->dtype, &shape);
-}
-
 mtl_status plan_check_copy(const plan_step_check *check)
 {
     const plan_tensor *x = plan_in(check, 0), *out = plan_out(check);

@@ -219,10 +219,11 @@ mtl_status plan_check_steps(const plan_view *view, base_diag *diag)
             return base_fail(diag, MTL_INVALID_DATA, "step %zu: unknown op %u", i, op);
         }
         BASE_TRY(check_ranges(&check, &operands, &attrs));
-        if (plan_op_since(op) > view->header->reader_minor) {
+        unsigned since = plan_function_since(op, check.step->function);
+        if (since > view->header->reader_minor) {
             return plan_fail_here(&check,
                                   "the operation is of format 1.%u, but the plan is said to be for readers of 1.%d",
-                                  plan_op_since(op), view->header->reader_minor);
+                                  since, view->header->reader_minor);
         }
         BASE_TRY(check_operands(&check));
         BASE_TRY(check_windows(&check));

@@ -32,6 +32,13 @@ static form elements_of(const plan_view *view, const plan_tensor *tensor)
     return form_of(plan_count(plan_dims(view, tensor), 0, tensor->rank));
 }
 
+/* The rows that a bag adds up. */
+static uint64_t lookups_per_bag(const plan_view *view, const plan_step *step)
+{
+    const plan_tensor *ids = plan_operand(view, step, 1);
+    return (uint64_t)plan_dims(view, ids)[ids->rank - 1].fixed;
+}
+
 /* FLOPs of one output element; `inner` is the extent that is summed over. */
 static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
 {
@@ -49,6 +56,7 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_softmax: return 5;    /* maximum, subtract, exp, add, divide */
     case PLAN_OP_layer_norm: return 8; /* mean, centre, square, add, scale and shift */
     case PLAN_OP_reduce: return 0;     /* counted by its input */
+    case PLAN_OP_bag: return times_up(lookups_per_bag(view, step), step->input_count > 2 ? 2 : 1);
     case PLAN_OP_mix: return times_up(2, (uint64_t)plan_dims(view, first)[2].fixed); /* and the softmax, by its input */
     case PLAN_OP_chain: return step->attr_count / PLAN_CHAIN_ATTRS;
     case PLAN_OP_gru: return add_up(times_up(6, (uint64_t)plan_dims(view, plan_result(view, step))[2].fixed), 15);
@@ -66,10 +74,10 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     return 0;
 }
 
-/* A gather or slice touches what it gives, not all of its table. */
+/* A gather or slice touches what it gives, a bag the rows of its ids, not all of its table. */
 static bool reads_part(const plan_step *step, unsigned i)
 {
-    return (step->op == PLAN_OP_gather || step->op == PLAN_OP_slice) && i == 0;
+    return (step->op == PLAN_OP_gather || step->op == PLAN_OP_slice || step->op == PLAN_OP_bag) && i == 0;
 }
 
 static bool reads_whole_constant(const plan_view *view, const plan_step *step, unsigned i)
@@ -87,7 +95,7 @@ static form bytes_read(const plan_view *view, const plan_step *step, unsigned i,
         return (form){0};
     }
     if (reads_part(step, i)) {
-        return output_bytes;
+        return step->op == PLAN_OP_bag ? scale(output_bytes, lookups_per_bag(view, step)) : output_bytes;
     }
     if (tensor->layout != PLAN_LAYOUT_DENSE) {
         return (form){.fixed = plan_const_bytes(tensor, plan_dims(view, tensor), &packed) ? packed : 0};

@@ -124,6 +124,31 @@ typedef enum plan_chain_attr {
 
 enum { PLAN_CHAIN_ATTRS = 5 };
 
+/* The attributes of a gather whose function says what ids outside of the axis do, and of a bag. ROW: of that function, else
+ * 0. INPUT and TABLE: strings, where the ids come from and what the table is called, for people and for counters; 0
+ * without such a function. FIRST and LAST: the ids that are left out, both 0 for none. A: mean, a number (binary64)
+ * that is added to the count; max, what stands for an id that is left out. B: mean, the least divisor. */
+typedef enum plan_gather_attr {
+    PLAN_GATHER_AXIS = 0,
+    PLAN_GATHER_ROW = 1,
+    PLAN_GATHER_INPUT = 2,
+    PLAN_GATHER_TABLE = 3,
+} plan_gather_attr;
+
+enum { PLAN_GATHER_ATTRS = 4 };
+
+typedef enum plan_bag_attr {
+    PLAN_BAG_POLICY = 0, /* plan_ids */
+    PLAN_BAG_ROW = 1,
+    PLAN_BAG_INPUT = 2,
+    PLAN_BAG_TABLE = 3,
+    PLAN_BAG_PADDED = 4, /* 1: FIRST and LAST are ids that are left out; 0: none are */
+    PLAN_BAG_FIRST = 5,
+    PLAN_BAG_LAST = 6,
+    PLAN_BAG_A = 7,
+    PLAN_BAG_B = 8,
+} plan_bag_attr;
+
 typedef enum plan_op {
 #define PLAN_OP(number, name, ...) PLAN_OP_##name = number,
 #include "plan/ops.def"
@@ -167,5 +192,18 @@ typedef enum plan_scan {
 #include "plan/ops.def"
 #undef PLAN_SCAN
 } plan_scan;
+
+typedef enum plan_ids {
+    PLAN_IDS_onnx = 0,
+#define PLAN_IDS(number, name) PLAN_IDS_##name = number,
+#include "plan/ops.def"
+#undef PLAN_IDS
+} plan_ids;
+
+typedef enum plan_bag {
+#define PLAN_BAG(number, name) PLAN_BAG_##name = number,
+#include "plan/ops.def"
+#undef PLAN_BAG
+} plan_bag;
 
 #endif

@@ -4,7 +4,17 @@
 #include "plan/plan.h"
 
 /* Which list of functions an op takes its function from. */
-typedef enum list { LIST_NONE, LIST_UNARY, LIST_BINARY, LIST_REDUCE, LIST_SOFTMAX, LIST_MIX, LIST_SCAN } list;
+typedef enum list {
+    LIST_NONE,
+    LIST_UNARY,
+    LIST_BINARY,
+    LIST_REDUCE,
+    LIST_SOFTMAX,
+    LIST_MIX,
+    LIST_SCAN,
+    LIST_IDS,
+    LIST_BAG
+} list;
 
 static const struct {
     const char *name;
@@ -54,10 +64,28 @@ static const char *const scans[] = {
 #undef PLAN_SCAN
 };
 
+static const char *const ids[] = {
+#define PLAN_IDS(number, name) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_IDS
+};
+
+static const char *const bags[] = {
+#define PLAN_BAG(number, name) [number] = #name,
+#include "plan/ops.def"
+#undef PLAN_BAG
+};
+
 static const unsigned char sinces[] = {
 #define PLAN_OP_SINCE(minor, name) [PLAN_OP_##name] = minor,
 #include "plan/ops.def"
 #undef PLAN_OP_SINCE
+};
+
+static const unsigned char function_sinces[] = {
+#define PLAN_FUNCTION_SINCE(minor, name) [PLAN_OP_##name] = minor,
+#include "plan/ops.def"
+#undef PLAN_FUNCTION_SINCE
 };
 
 static const struct {
@@ -93,6 +121,8 @@ const char *plan_function_name(unsigned op, unsigned function)
     case LIST_SOFTMAX: return name_at(softmaxes, LENGTH(softmaxes), function);
     case LIST_MIX: return name_at(mixes, LENGTH(mixes), function);
     case LIST_SCAN: return name_at(scans, LENGTH(scans), function);
+    case LIST_IDS: return name_at(ids, LENGTH(ids), function);
+    case LIST_BAG: return name_at(bags, LENGTH(bags), function);
     }
     return "";
 }
@@ -132,6 +162,12 @@ unsigned plan_unary_parameters(unsigned function)
 unsigned plan_op_since(unsigned op)
 {
     return op < LENGTH(sinces) ? sinces[op] : 0;
+}
+
+unsigned plan_function_since(unsigned op, unsigned function)
+{
+    unsigned since = function != 0 && op < LENGTH(function_sinces) ? function_sinces[op] : 0;
+    return since > plan_op_since(op) ? since : plan_op_since(op);
 }
 
 double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i)

@@ -46,7 +46,8 @@ const char *plan_function_name(unsigned op, unsigned function); /* "" for none *
 /* The function of a step for people, of a chain all of them: "prelu, mul, add", cut to `size` bytes (4 or more). */
 void plan_step_function(const plan_view *view, const plan_step *step, char *text, size_t size);
 unsigned plan_unary_parameters(unsigned function);
-unsigned plan_op_since(unsigned op); /* the minor version of the format that brought it */
+unsigned plan_op_since(unsigned op);                          /* the minor version of the format that brought it */
+unsigned plan_function_since(unsigned op, unsigned function); /* the same of the op with that function */
 /* Whether input `i` of the op, or its result, may be a window (plan/ops.def). */
 bool plan_takes_window(unsigned op, size_t i);
 bool plan_gives_window(unsigned op);

@@ -33,11 +33,12 @@ void runtime_bench_limits(const mtl_plan *plan, int64_t *limits)
     const plan_view *view = &plan->view;
     for (size_t i = 0; i < view->step_count; i++) {
         const plan_step *step = &view->steps[i];
-        if (step->op != PLAN_OP_gather) {
+        if (step->op != PLAN_OP_gather && step->op != PLAN_OP_bag) {
             continue;
         }
         const plan_tensor *source = runtime_origin(view, plan_operand(view, step, 1), i);
-        int64_t count = plan_dims(view, plan_operand(view, step, 0))[view->attrs[step->attrs]].fixed;
+        int64_t axis = step->op == PLAN_OP_gather ? view->attrs[step->attrs + PLAN_GATHER_AXIS] : 0;
+        int64_t count = plan_dims(view, plan_operand(view, step, 0))[axis].fixed;
         if (source->storage == PLAN_STORAGE_INPUT && count > 0) {
             int64_t *limit = &limits[source->index];
             *limit = *limit == 0 || count < *limit ? count : *limit;

@@ -195,6 +195,26 @@ static mtl_status set_params(const mtl_plan *plan, mtl_session *session, const s
     return runtime_cmd_set_params(plan, session, &options->params, error);
 }
 
+/* What policies for ids outside of their tables had to do. */
+static void report_outside(const mtl_plan *plan, const mtl_session *session)
+{
+    static const char *const policies[] = {[MTL_IDS_CLAMP] = "taken as the nearest row",
+                                           [MTL_IDS_ZERO] = "taken as zeros",
+                                           [MTL_IDS_ROW] = "taken as row "};
+    for (size_t i = 0; i < mtl_plan_lookup_count(plan); i++) {
+        const mtl_lookup_info *lookup = mtl_plan_lookup(plan, i);
+        uint64_t count = mtl_session_outside_ids(session, i);
+        char row[24] = "";
+        if (lookup->policy == MTL_IDS_ROW) {
+            (void)snprintf(row, sizeof row, "%" PRId64, lookup->row);
+        }
+        if (count > 0) {
+            fprintf(stderr, "mtlrun: input '%s', table '%s': ids outside 0..%" PRId64 ": %" PRIu64 ", %s%s\n",
+                    lookup->input, lookup->table, lookup->rows - 1, count, policies[lookup->policy], row);
+        }
+    }
+}
+
 static int score_rows(mtl_plan *plan, const score_options *options, const tool_npz *npz, const void *const *inputs,
                       int64_t rows)
 {
@@ -235,6 +255,7 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
         }
     }
     if (status == MTL_OK) {
+        report_outside(plan, session);
         status = write_outputs(options->outputs, arrays, count, &diag);
     }
     for (size_t i = 0; data != NULL && i < count; i++) {

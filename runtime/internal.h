@@ -7,6 +7,7 @@
 #ifndef RUNTIME_INTERNAL_H
 #define RUNTIME_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ typedef struct runtime_frame {
     int64_t rows;                  /* candidates in this tile */
     int64_t total_rows;            /* candidates of the call */
     struct onednn_session *onednn; /* NULL: no step goes there */
+    _Atomic uint64_t *outside;     /* the session's counters of ids outside of their tables; NULL: not counted */
     base_diag *diag;
 } runtime_frame;
 
@@ -94,6 +96,8 @@ struct mtl_plan {
     plan_view view;
     runtime_memory memory;      /* of everything below */
     mtl_tensor_info *signature; /* inputs, outputs, params, defaults */
+    mtl_lookup_info *lookups;   /* those with a policy for ids outside of their table: lookups.h */
+    size_t lookup_count;
     runtime_step *steps;
     mtl_provider provider;
     const struct native_kernels *native;
@@ -112,10 +116,11 @@ struct mtl_session {
     int64_t rows_per_thread;        /* fewest that pay for another thread */
     unsigned char *params;          /* first in the workspace: the values of params, in order */
     unsigned char *request, *row;   /* the rest: request values, the values of `threads` tiles, oneDNN's scratch */
+    _Atomic uint64_t *outside;      /* by lookup of the plan: ids outside of the table so far */
     struct onednn_session **onednn; /* NULL, or one for each thread */
 };
 
-/* Bytes between the start of a session's block and its workspace, or oneDNN's sessions if there are some. */
+/* Bytes between the start of a session's block and its workspace, or counters and oneDNN's sessions if there are some. */
 enum { RUNTIME_SESSION_HEADER = 192 };
 
 /* run.c: how the rows of a call are cut into tiles: `tiles` of them, as many for each thread, over which blocks of so
@@ -191,7 +196,7 @@ bool runtime_has_window(const runtime_context *context);
 mtl_status runtime_fail_step(const runtime_context *context, mtl_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* steps_move.c: the tensor that a user knows `tensor`, read by step `before`, by: the input behind casts and moves. */
+/* steps_lookup.c: the tensor that a user knows `tensor`, read by step `before`, by: the input behind casts and moves. */
 const plan_tensor *runtime_origin(const plan_view *view, const plan_tensor *tensor, size_t before);
 
 mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *result);
@@ -215,5 +220,6 @@ mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *res
 mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_gru(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_chain(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_bag(const runtime_context *context, runtime_step *result);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/internal.h"
+#include "runtime/lookups.h"
 #include "runtime/native/native.h"
 #include "runtime/onednn/onednn.h"
 
@@ -127,6 +128,7 @@ static mtl_status open_bytes(mtl_plan *plan, const void *data, size_t size, cons
 {
     BASE_TRY(plan_check(data, size, options->verify_lazily != 0, diag, &plan->view));
     BASE_TRY(read_signature(plan, diag));
+    BASE_TRY(runtime_find_lookups(plan, diag));
     return runtime_prepare_steps(plan, diag);
 }
 

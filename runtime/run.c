@@ -146,6 +146,7 @@ static mtl_status find_error(const tiled_call *call, const runtime_frame *whole,
     runtime_frame frame = *whole;
     frame.first = runtime_tile_begin(&call->tiling, tile);
     int64_t rows = runtime_tile_begin(&call->tiling, tile + 1) - frame.first;
+    frame.outside = NULL; /* counted already */
     frame.diag = NULL;
     while (rows > 1) { /* one of them fails */
         frame.rows = rows / 2;
@@ -207,6 +208,7 @@ mtl_status runtime_begin(const mtl_session *session, int64_t rows, const void *c
         .rows = rows,
         .total_rows = rows,
         .onednn = session->onednn != NULL ? session->onednn[0] : NULL,
+        .outside = session->outside,
         .diag = diag,
     };
     return MTL_OK;

@@ -69,10 +69,10 @@ static size_t height_for_cache(const plan_view *view)
     return rows < TILE_STEP ? TILE_STEP : (size_t)rows;
 }
 
-/* What a session's block holds, in this order, each from a multiple of 64 bytes: the session, the table of oneDNN's
- * sessions if it is forced; and the workspace: params, request values, the tiles, oneDNN's scratch beside each tile. */
+/* What a session's block holds, in this order, each from a multiple of 64 bytes: the session, its counters of ids, the
+ * table of oneDNN's sessions if it is forced; and the workspace: params, request values, the tiles, oneDNN's scratch beside each tile. */
 typedef struct layout {
-    size_t table;                   /* bytes */
+    size_t counters, table;         /* bytes */
     size_t tile, scratch;           /* of one thread */
     size_t tiles, workspace, block; /* of all */
 } layout;
@@ -89,7 +89,7 @@ static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, layo
     size_t scratch = plan->onednn != NULL ? onednn_scratch_bytes(plan->onednn) : 0, all_scratch;
     uint64_t param_bytes = plan_param_bytes(&plan->view);
     return meta->row_bytes <= SIZE_MAX && meta->request_bytes <= SIZE_MAX && param_bytes <= SIZE_MAX &&
-           round_up(scratch, &l->scratch) &&
+           round_up(scratch, &l->scratch) && round_up(plan->lookup_count * sizeof(uint64_t), &l->counters) &&
            round_up(plan->onednn != NULL ? threads * sizeof(struct onednn_session *) : 0, &l->table) &&
            base_mul_size(tile_rows, (size_t)meta->row_bytes, &l->tile) && base_mul_size(l->tile, threads, &l->tiles) &&
            base_mul_size(l->scratch, threads, &all_scratch) &&
@@ -97,7 +97,7 @@ static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, layo
            base_add_size(l->workspace, (size_t)param_bytes, &l->workspace) &&
            base_add_size(l->workspace, all_scratch, &l->workspace) &&
            base_add_size(l->workspace, RUNTIME_SESSION_HEADER, &l->block) &&
-           base_add_size(l->block, l->table, &l->block);
+           base_add_size(l->block, l->counters, &l->block) && base_add_size(l->block, l->table, &l->block);
 }
 
 static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options *options, base_diag *diag,
@@ -190,7 +190,11 @@ static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, si
         .tile_rows = tile_rows,
         .tile_bytes = l.tile,
     };
-    unsigned char *table = (unsigned char *)session + RUNTIME_SESSION_HEADER;
+    unsigned char *counters = (unsigned char *)session + RUNTIME_SESSION_HEADER, *table = counters + l.counters;
+    session->outside = (_Atomic uint64_t *)(void *)counters;
+    for (size_t i = 0; i < plan->lookup_count; i++) {
+        atomic_init(&session->outside[i], 0);
+    }
     session->params = table + l.table;
     session->request = session->params + plan_param_bytes(&plan->view);
     session->row = session->request + plan->view.meta->request_bytes;

@@ -1,8 +1,8 @@
 /* cast: every mtl_dtype to every other.
  *
  * Elements go in chunks through a wide number: double for floats, int64 for integers and bool (uint64 as its bits).
- * Floats to integers truncate; beyond the range of int64 they saturate, NaN gives 0, narrower integers then keep the
- * low bits. Anything but 0 is true. Floats to halves round twice from float64 only.
+ * Floats to int32 and int64 truncate and saturate, and NaN is the least number, so that no id becomes another one; to
+ * narrower integers they keep the low bits of that, and NaN gives 0. Anything but 0 is true. Floats to halves round twice from float64 only.
  */
 #include <math.h>
 #include <string.h>
@@ -62,7 +62,10 @@ static void load_integers(mtl_dtype from, const void *x, int64_t *wide, size_t n
 static int64_t truncated(double value, mtl_dtype to)
 {
     if (isnan(value)) {
-        return 0;
+        return to == MTL_I64 ? INT64_MIN : to == MTL_I32 ? INT32_MIN : 0;
+    }
+    if (to == MTL_I32) {
+        return value >= 0x1p31 ? INT32_MAX : value < -0x1p31 ? INT32_MIN : (int64_t)value;
     }
     if (to == MTL_U64 && value >= 0x1p63) {
         return (int64_t)(value >= 0x1p64 ? UINT64_MAX : (uint64_t)value);

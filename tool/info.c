@@ -114,8 +114,8 @@ static json_t *attrs_of(const plan_view *view, const plan_step *step, bool *ok)
     unsigned count = unary ? plan_unary_parameters(step->function) : step->attr_count;
     for (unsigned i = 0; i < count; i++) {
         bool chain = step->op == PLAN_OP_chain && i % PLAN_CHAIN_ATTRS >= PLAN_CHAIN_A;
-        bool real =
-            unary || chain || (step->op == PLAN_OP_layer_norm && i == 1) || (step->op == PLAN_OP_scan && i >= 4);
+        bool real = unary || chain || (step->op == PLAN_OP_bag && i >= PLAN_BAG_A) ||
+                    (step->op == PLAN_OP_layer_norm && i == 1) || (step->op == PLAN_OP_scan && i >= 4);
         append(array, real ? real_of(plan_attr_float(view, step, i)) : json_integer(view->attrs[step->attrs + i]), ok);
     }
     return array;
@@ -176,6 +176,50 @@ static json_t *step_of(const plan_view *view, size_t i, const char *kernel, tota
     }
     count_step(program, &cost);
     return object;
+}
+
+/* The attributes of a step's policy for ids outside of its table, from the row on; NULL: it has none. */
+static const int64_t *policy_of(const plan_view *view, const plan_step *step, unsigned *policy)
+{
+    const int64_t *attrs = view->attrs + step->attrs;
+    if (step->op == PLAN_OP_gather && step->function != 0) {
+        *policy = step->function;
+        return attrs + PLAN_GATHER_ROW;
+    }
+    if (step->op == PLAN_OP_bag && attrs[PLAN_BAG_POLICY] != 0) {
+        *policy = (unsigned)attrs[PLAN_BAG_POLICY];
+        return attrs + PLAN_BAG_ROW;
+    }
+    return NULL;
+}
+
+/* What ids outside of their table do, by step. */
+static json_t *ids_of(const plan_view *view, bool *ok)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < view->step_count && *ok; i++) {
+        const plan_step *step = &view->steps[i];
+        unsigned policy = 0;
+        const int64_t *row = policy_of(view, step, &policy);
+        if (row == NULL) {
+            continue;
+        }
+        json_t *object = json_object();
+        const mtl_dim *dims = plan_dims(view, plan_operand(view, step, 0));
+        int64_t axis = step->op == PLAN_OP_gather ? view->attrs[step->attrs + PLAN_GATHER_AXIS] : 0;
+        char text[32];
+        int used = snprintf(text, sizeof text, "%s", plan_function_name(PLAN_OP_gather, policy));
+        if (policy == PLAN_IDS_row) {
+            (void)snprintf(text + used, sizeof text - (size_t)used, ":%" PRId64, row[0]);
+        }
+        put(object, "step", number(i), ok);
+        put(object, "input", tool_json_text(plan_string(view, (uint32_t)row[1])), ok);
+        put(object, "table", tool_json_text(plan_string(view, (uint32_t)row[2])), ok);
+        put(object, "rows", json_integer(dims[axis].fixed), ok);
+        put(object, "policy", json_string(text), ok);
+        append(array, object, ok);
+    }
+    return array;
 }
 
 static void put_steps(json_t *root, const plan_view *view, const char *const *kernels, bool *ok)
@@ -243,6 +287,12 @@ mtl_status tool_info_print(const plan_view *view, const char *path, const char *
     put(root, "outputs", signature_of(view, meta->input_count, meta->output_count, &ok), &ok);
     if (meta->param_count > 0) {
         put(root, "params", params_of(view, &ok), &ok);
+    }
+    json_t *ids = ids_of(view, &ok);
+    if (json_array_size(ids) > 0) {
+        put(root, "ids", ids, &ok);
+    } else {
+        json_decref(ids);
     }
     put_memory(root, view, &ok);
     put_steps(root, view, step_kernels, &ok);

@@ -194,6 +194,23 @@ static mtl_status print_signature(table *of, const json_t *root, const char *key
     return MTL_OK;
 }
 
+/* What ids outside of their tables do. */
+static mtl_status print_ids(table *of, const json_t *root, FILE *out, base_diag *diag)
+{
+    const json_t *ids = json_object_get(root, "ids");
+    BASE_TRY(reserve(of, json_array_size(ids) + 1, diag));
+    of->rows[of->count++] = (row){{"step", "input", "table", "rows", "policy"}};
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const json_t *lookup = json_array_get(ids, i);
+        of->rows[of->count++] =
+            (row){{grouped(of, number_of(lookup, "step")), text_of(lookup, "input"), text_of(lookup, "table"),
+                   grouped(of, number_of(lookup, "rows")), text_of(lookup, "policy")}};
+    }
+    fprintf(out, "\nids outside of their tables\n");
+    print_table(of, 5, 1U << 0 | 1U << 3, out);
+    return MTL_OK;
+}
+
 static mtl_status print_program(table *of, const json_t *root, const char *program, FILE *out, base_diag *diag)
 {
     const json_t *steps = json_object_get(root, "steps");
@@ -231,6 +248,9 @@ static mtl_status print_all(table *of, const json_t *root, FILE *out, base_diag 
     BASE_TRY(print_signature(of, root, "outputs", out, diag));
     if (json_object_get(root, "params") != NULL) {
         BASE_TRY(print_signature(of, root, "params", out, diag));
+    }
+    if (json_object_get(root, "ids") != NULL) {
+        BASE_TRY(print_ids(of, root, out, diag));
     }
     BASE_TRY(print_program(of, root, "request", out, diag));
     BASE_TRY(print_program(of, root, "row", out, diag));

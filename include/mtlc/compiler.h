@@ -45,6 +45,13 @@ typedef struct mtl_compile_options {
     const char *const *params;
     size_t param_count;
     FILE *print_params; /* gets the names that `params` may hold, with types and shapes; NULL: prints nothing */
+
+    /* What ids outside of their tables do: "NAME=error", "NAME=clamp", "NAME=zero" or "NAME=row:NUMBER". NAME is an input of
+     * the model whose ids are looked up, else a table (the constant's name in the model), else "*" for every lookup; one of
+     * these goes before the next. Lookups without a policy do what ONNX says: ids below 0 count from the end, others
+     * outside fail the run. A name that no lookup has is an error (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
+    const char *const *ids;
+    size_t id_count;
 } mtl_compile_options;
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */

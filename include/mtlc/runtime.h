@@ -188,6 +188,29 @@ MTL_API const float *mtl_plan_param_default(const mtl_plan *plan, size_t index);
 #define MTL_NO_PARAM ((size_t)-1)
 MTL_API size_t mtl_plan_find_param(const mtl_plan *plan, const char *name);
 
+/* What an id outside of 0 .. rows - 1 of its table does, as `mtlc --ids` chose it: the run fails, it is taken as the
+ * nearest row (0 or the last), as a row of zeros, or as row `row`. The numbers never change. Without --ids, ids are
+ * what the model says: below 0 they count from the end, and others outside fail the run (docs/ids.md). */
+typedef enum mtl_id_policy {
+    MTL_IDS_ERROR = 1,
+    MTL_IDS_CLAMP = 2,
+    MTL_IDS_ZERO = 3,
+    MTL_IDS_ROW = 4,
+} mtl_id_policy;
+
+/* Lookups with a policy: the ids of one input in one table. Names live as long as the plan. */
+typedef struct mtl_lookup_info {
+    const char *input; /* that the ids come from, through whatever computation */
+    const char *table; /* the model's name of it */
+    int64_t rows;      /* of the table */
+    mtl_id_policy policy;
+    int64_t row; /* of MTL_IDS_ROW, else 0 */
+} mtl_lookup_info;
+
+/* The lookups that have a policy, in no special order, the same in every process. `index` out of range gives NULL. */
+MTL_API size_t mtl_plan_lookup_count(const mtl_plan *plan);
+MTL_API const mtl_lookup_info *mtl_plan_lookup(const mtl_plan *plan, size_t index);
+
 /* Elements of `dim` for a call with so many rows and users. */
 MTL_API int64_t mtl_dim_extent(mtl_dim dim, int64_t rows, int64_t users);
 
@@ -226,6 +249,12 @@ MTL_API size_t mtl_session_threads(const mtl_session *session);
  * NaN and infinities too: they do what they would have done as constants of the model.
  * Errors: MTL_INVALID_ARGUMENT (NULL session or data, index out of range or MTL_NO_PARAM); the value is as before. */
 MTL_API mtl_status mtl_session_set_param(mtl_session *session, size_t index, const float *data, mtl_error *error);
+
+/* Ids outside of the table that lookup `lookup` of the plan has met in this session, all threads and runs together; 0 for
+ * an index out of range. Each use of an id counts: one that is looked up in two tables counts in both. Never reset: a
+ * service that wants rates takes differences. Any thread may ask at any time, also while the session runs, and waits for
+ * nobody; ids of a run that has returned are all in. Of a run that failed, some are. */
+MTL_API uint64_t mtl_session_outside_ids(const mtl_session *session, size_t lookup);
 
 /* Scores `rows` candidates (0 is allowed and does nothing). inputs[i] and outputs[i] are dense row-major tensors of
  * mtl_plan_input(plan, i) and mtl_plan_output(plan, i) with `rows` filled in and one user, aligned to their

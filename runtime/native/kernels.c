@@ -1,5 +1,6 @@
 /* The kernels of one ISA. Meson compiles this file once for each, with that ISA's flags and NATIVE_ISA, and with
  * -ffp-contract=fast in all: whether a multiply-add is fused depends on the ISA, never on where it stands. */
+#include "runtime/native/bag.inc.h"
 #include "runtime/native/elementwise.inc.h"
 #include "runtime/native/gru.inc.h"
 #include "runtime/native/lanes.inc.h"
@@ -37,4 +38,5 @@ const native_kernels TABLE(NATIVE_ISA) = {
     .mix = mix,
     .gru = gru,
     .scan = scan,
+    .bag = bag,
 };

@@ -1,4 +1,4 @@
-/* Moves of bytes: gathers of rows, copies of strided blocks. */
+/* Moves of bytes: rows of tables, copies of strided blocks. */
 #include <string.h>
 
 #include "runtime/native/native.h"
@@ -17,24 +17,18 @@ static inline void copy_row(void *to, const void *from, size_t bytes)
     }
 }
 
-#define GATHER(name, type)                                                                                             \
-    size_t name(const void *data, size_t count, size_t data_stride_bytes, size_t row_bytes, const type *indices,       \
-                size_t n, void *y, size_t y_stride_bytes)                                                              \
-    {                                                                                                                  \
-        for (size_t i = 0; i < n; i++) {                                                                               \
-            const int64_t index = indices[i];                                                                          \
-            /* Two's complement: from the end, and anything outside becomes at least `count`. */                       \
-            const uint64_t row = (uint64_t)index + (index < 0 ? (uint64_t)count : 0);                                  \
-            if (row >= count) {                                                                                        \
-                return i;                                                                                              \
-            }                                                                                                          \
-            copy_row((char *)y + i * y_stride_bytes, (const char *)data + row * data_stride_bytes, row_bytes);         \
-        }                                                                                                              \
-        return n;                                                                                                      \
+void native_take_rows(const void *table, size_t row_bytes, const int64_t *rows, size_t n, void *y,
+                      size_t y_stride_bytes)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *to = (char *)y + i * y_stride_bytes;
+        if (rows[i] < 0) {
+            memset(to, 0, row_bytes);
+        } else {
+            copy_row(to, (const char *)table + (size_t)rows[i] * row_bytes, row_bytes);
+        }
     }
-
-GATHER(native_gather_i32, int32_t)
-GATHER(native_gather_i64, int64_t)
+}
 
 void native_copy_2d(const void *x, size_t x_stride_bytes, void *y, size_t y_stride_bytes, size_t rows, size_t row_bytes)
 {

@@ -78,6 +78,19 @@ typedef struct native_gru {
     bool reverse; /* begins with the last step */
 } native_gru;
 
+/* y[j] = the sum over i of weights[i] * table[rows[i], j], or the largest table[rows[i], j], i in order. */
+typedef struct native_bag {
+    const float *table;   /* rows of k */
+    const int64_t *rows;  /* n of them; NATIVE_ROW_ZERO: a row of zeros */
+    const float *weights; /* n; NULL: 1 each. Not with max */
+    float *y;             /* k */
+    size_t k, n;
+    bool max;
+    bool resume; /* y holds what rows before these gave; else it begins with 0, or minus infinity */
+    bool filled; /* max: a row of `fill` comes first */
+    float fill;
+} native_bag;
+
 /* One ISA. `f` is a number of the list in plan/ops.def that the comment names. */
 typedef struct native_kernels {
     mtl_isa isa;
@@ -121,6 +134,9 @@ typedef struct native_kernels {
 
     /* One element after the other, from the neutral element on. In place allowed. */
     void (*scan)(const native_scan *call, const float *x, float *y);
+
+    /* y overlaps nothing. */
+    void (*bag)(const native_bag *call);
 } native_kernels;
 
 /* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best
@@ -177,13 +193,25 @@ void native_reduce_i64(plan_reduce f, const int64_t *x, int64_t *y, size_t outer
 void native_scan_i32(const native_scan *call, const int32_t *x, int32_t *y);
 void native_scan_i64(const native_scan *call, const int64_t *x, int64_t *y);
 
-/* Copies rows of `row_bytes` from data (count rows, data_stride_bytes apart) to y (n rows, y_stride_bytes apart):
- * y[i] = data[indices[i]], an index below 0 counts from the end. Returns n, or the position of the first index that is
- * outside of [-count, count); rows before it have been written. */
-size_t native_gather_i32(const void *data, size_t count, size_t data_stride_bytes, size_t row_bytes,
-                         const int32_t *indices, size_t n, void *y, size_t y_stride_bytes);
-size_t native_gather_i64(const void *data, size_t count, size_t data_stride_bytes, size_t row_bytes,
-                         const int64_t *indices, size_t n, void *y, size_t y_stride_bytes);
+#define NATIVE_ROW_ZERO ((int64_t)-1) /* instead of the number of a row: zeros */
+
+/* A table, and what ids outside of 0 .. count - 1 do. */
+typedef struct native_lookup {
+    const char *table;
+    size_t row_bytes;
+    int64_t count;   /* rows */
+    plan_ids policy; /* onnx: ids below 0 count from the end */
+    int64_t row;     /* of policy `row` */
+    bool ahead;      /* ask for the rows now: for tables that no cache near the core holds */
+} native_lookup;
+
+/* The rows of n ids; *outside grows by those that a policy found one for. Returns n, or the position of the first id that
+ * is refused; rows before it are there. */
+size_t native_find_rows(const native_lookup *lookup, const int64_t *ids, size_t n, int64_t *rows, uint64_t *outside);
+
+/* y[i] = row rows[i] of the table, or zeros for NATIVE_ROW_ZERO; rows of y are y_stride_bytes apart. */
+void native_take_rows(const void *table, size_t row_bytes, const int64_t *rows, size_t n, void *y,
+                      size_t y_stride_bytes);
 
 /* Copies `rows` rows of `row_bytes`; rows are x_stride_bytes and y_stride_bytes apart. */
 void native_copy_2d(const void *x, size_t x_stride_bytes, void *y, size_t y_stride_bytes, size_t rows,

@@ -262,6 +262,25 @@ static void scan(const native_scan *call, const float *x, float *y)
     }
 }
 
+static void bag(const native_bag *call)
+{
+    for (size_t j = 0; j < call->k; j++) {
+        float y = call->resume ? call->y[j] : call->max ? -INFINITY : 0;
+        if (call->max && call->filled) {
+            y = isnan(y) || y > call->fill ? y : call->fill;
+        }
+        for (size_t i = 0; i < call->n; i++) {
+            const float x = call->rows[i] < 0 ? 0 : call->table[(size_t)call->rows[i] * call->k + j];
+            if (call->max) {
+                y = isnan(y) || y > x ? y : x;
+            } else {
+                y += call->weights != NULL ? call->weights[i] * x : x;
+            }
+        }
+        call->y[j] = y;
+    }
+}
+
 const native_kernels *native_reference(void)
 {
     static const native_kernels kernels = {
@@ -279,6 +298,7 @@ const native_kernels *native_reference(void)
         .mix = mix,
         .gru = gru,
         .scan = scan,
+        .bag = bag,
     };
     return &kernels;
 }

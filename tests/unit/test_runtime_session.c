@@ -445,7 +445,7 @@ static void test_call_errors(void **state)
     int32_t kept = f->t.id[37];
     f->t.id[37] = TABLE;
     expect_error(mtl_session_run(session, 100, inputs, outputs, &error), MTL_INVALID_DATA, &error,
-                 "input 'item_id', row 37: id 11 is outside of its table's [-11, 10]");
+                 "input 'item_id': row 37: id 11 is outside 0..10, or -11..-1 from the end");
     f->t.id[37] = -TABLE - 1;
     expect_error(mtl_session_run(session, 38, inputs, outputs, &error), MTL_INVALID_DATA, &error, "id -12 ");
     assert_int_equal(mtl_session_run(session, 38, inputs, outputs, NULL), MTL_INVALID_DATA);

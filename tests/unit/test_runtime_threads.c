@@ -447,8 +447,8 @@ static void test_first_error(void **state)
             f->id[wrong[i][0]] = wrong[i][1];
             first = wrong[i][0] < first ? wrong[i][0] : first;
             char expected[128];
-            snprintf(expected, sizeof expected, "input 'item_id', row %d: id %d is outside of its table's [-11, 10]",
-                     first, f->id[first]);
+            snprintf(expected, sizeof expected,
+                     "input 'item_id': row %d: id %d is outside 0..10, or -11..-1 from the end", first, f->id[first]);
             for (int again = 0; again < 20; again++) {
                 assert_int_equal(run(session, 1000, f, &f->got, &error), MTL_INVALID_DATA);
                 assert_int_equal(error.status, MTL_INVALID_DATA);
