@@ -479,6 +479,32 @@ static void reference_gather(const op_case *c, int64_t rows, void *const *in, do
     }
 }
 
+/* Attributes as plan_bag_attr; ids outside of the table only under `zero`. */
+static void reference_bag(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    const int64_t n = c->in[0].shape[0], k = c->in[0].shape[1], length = c->in[1].shape[c->in[1].rank - 1];
+    double a, b;
+    memcpy(&a, &c->attrs[PLAN_BAG_A], sizeof a);
+    memcpy(&b, &c->attrs[PLAN_BAG_B], sizeof b);
+    bool max = c->function == PLAN_BAG_max;
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        double y = max ? -INFINITY : 0, count = 0;
+        for (int64_t j = 0; j < length; j++) {
+            size_t at = i / (size_t)k * (size_t)length + (size_t)j;
+            int64_t id = (int64_t)number_at(c->in[1].dtype, in[1], at);
+            double weight = c->input_count > 2 ? number_at(MTL_F32, in[2], at) : 1;
+            bool left_out =
+                (c->attrs[PLAN_BAG_PADDED] != 0 && id >= c->attrs[PLAN_BAG_FIRST] && id <= c->attrs[PLAN_BAG_LAST]) ||
+                (max && weight == 0);
+            id += id < 0 && c->attrs[PLAN_BAG_POLICY] == 0 ? n : 0;
+            double x = id < 0 || id >= n ? 0 : number_at(MTL_F32, in[0], (size_t)id * (size_t)k + i % (size_t)k);
+            count += !left_out;
+            y = max ? fmax(y, left_out ? a : x) : left_out ? y : y + weight * x;
+        }
+        out[i] = c->function == PLAN_BAG_mean ? y / fmax(count + a, b) : y;
+    }
+}
+
 static void reference_mix(const op_case *c, int64_t rows, void *const *in, double *out)
 {
     const int64_t *weights = c->in[0].shape, *values = c->in[1].shape;

@@ -140,6 +140,43 @@ static void recurrent_layers(void **state)
     lab_close(&t);
 }
 
+static void lookups(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value table = add_weights(&t, "f32[10,8]"), ids = add_input(&t, "i64[B,5]"), w = add_input(&t, "f32[B,5]");
+    ir_value wide = add_input(&t, "f64[B,5]"), many = add_input(&t, "i64[B,U]"), empty = add_input(&t, "i64[B,0]");
+    ir_attr sum[] = {IR_STRING(function, "sum")}, max[] = {IR_STRING(function, "max")};
+    ir_attr mean[] = {IR_FLOAT(low, 1), IR_STRING(function, "mean"), INTS(padding, 0, 0)};
+    ir_attr low[] = {IR_FLOAT(low, 1), IR_STRING(function, "sum")}, other[] = {IR_STRING(function, "min")};
+    ir_attr fill[] = {IR_STRING(function, "sum"), IR_FLOAT(fill, 1)};
+    ir_attr turned[] = {IR_STRING(function, "sum"), INTS(padding, 1, 0)};
+    ir_attr row[] = {IR_STRING(function, "sum"), IR_STRING(policy, "row"), IR_INT(row, 10)};
+    expect_type(&t, node(&t, IR_OP_bag, NULL, V(table, ids), sum, 1), "f32[B, 8]");
+    expect_type(&t, node(&t, IR_OP_bag, NULL, V(table, ids, w), max, 1), "f32[B, 8]");
+    expect_type(&t, node(&t, IR_OP_bag, NULL, V(table, ids), mean, 3), "f32[B, 8]");
+    expect_type(&t, node(&t, IR_OP_bag, NULL, V(table, empty), sum, 1), "f32[B, 8]");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, empty), max, 1), "of a fixed L");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, many), sum, 1), "of a fixed L");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, w), sum, 1), "expected i32 or i64");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids, wide), sum, 1), "weights of their shape");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids, w), mean, 3), "weights go with sum and max");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids), low, 2), "epsilon and low with mean");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids), fill, 2), "fill with max");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids), other, 1), "function 'min', expected");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids), turned, 2), "the first and the last");
+    expect_refused(&t, try_node(&t, IR_OP_bag, NULL, V(table, ids), row, 3), "row 10 is outside of a table of 10");
+    ir_attr zero[] = {IR_INT(axis, 0), IR_STRING(policy, "zero")};
+    ir_attr none[] = {IR_INT(axis, 0), IR_STRING(policy, "wrap")}, bare[] = {IR_INT(axis, 0), IR_INT(row, 1)};
+    ir_attr named[] = {IR_INT(axis, 0), IR_STRING(input, "x")};
+    expect_type(&t, node(&t, IR_OP_gather, NULL, V(table, ids), zero, 2), "f32[B, 5, 8]");
+    expect_refused(&t, try_node(&t, IR_OP_gather, NULL, V(table, ids), none, 2), "policy 'wrap', expected");
+    expect_refused(&t, try_node(&t, IR_OP_gather, NULL, V(table, ids), bare, 2), "row without policy");
+    expect_refused(&t, try_node(&t, IR_OP_gather, NULL, V(table, ids), named, 2), "go with a policy");
+    lab_close(&t);
+}
+
 static void mixtures(void **state)
 {
     lab t;
@@ -571,6 +608,7 @@ int main(void)
         cmocka_unit_test(along_axes),
         cmocka_unit_test(recurrent_layers),
         cmocka_unit_test(mixtures),
+        cmocka_unit_test(lookups),
         cmocka_unit_test(moving_elements),
         cmocka_unit_test(chains),
         cmocka_unit_test(activations_of_scans),

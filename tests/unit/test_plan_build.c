@@ -249,7 +249,7 @@ static mtl_status build_rule(const op_rule *rule, mtl_error *error)
     size_t size;
     mtl_status status = plan_build(builder, &meta, &data, &size);
     if (status == MTL_OK) {
-        unsigned since = plan_op_since(rule->op);
+        unsigned since = plan_function_since(rule->op, rule->function);
         unsigned least = since > PLAN_VERSION_MINOR_LEAST ? since : PLAN_VERSION_MINOR_LEAST;
         assert_int_equal(((const plan_header *)data)->reader_minor, least);
     }
@@ -324,6 +324,51 @@ static const op_rule rules[] = {
     {PLAN_OP_gather, 0, {"f32 B,8", "i64 2"}, "f32 2,8", {0}, 1, "does not mix", 0},
     {PLAN_OP_gather, 0, {"f32 50,8", "f32 B"}, "f32 B,8", {0}, 1, "expected int32 or int64", 0},
     {PLAN_OP_gather, 0, {"f32 1,1,1,1,1,1", "i32 1,1,1,1"}, "f32 1", {0}, 1, "more than 8 axes", 0},
+    {PLAN_OP_gather, PLAN_IDS_row, {"f32 50,8", "i32 B,3"}, "f32 B,3,8", {0, 49}, 4, NULL, 0},
+    {PLAN_OP_gather, PLAN_IDS_error, {"f32 0,8", "i32 B,3"}, "f32 B,3,8", {0}, 4, NULL, 0},
+    {PLAN_OP_gather, PLAN_IDS_row, {"f32 50,8", "i32 B"}, "f32 B,8", {0, 50}, 4, "expected a row of the table", 0},
+    {PLAN_OP_gather, PLAN_IDS_row, {"f32 50,8", "i32 B"}, "f32 B,8", {0, -1}, 4, "expected a row of the table", 0},
+    {PLAN_OP_gather, PLAN_IDS_zero, {"f32 50,8", "i32 B"}, "f32 B,8", {0, 1}, 4, "attribute 1 is 1, expected 0", 0},
+    {PLAN_OP_gather, PLAN_IDS_zero, {"f32 50,8", "i32 B"}, "f32 B,8", {0}, 1, "1 attributes, expected 4", 0},
+    {PLAN_OP_gather, 0, {"f32 50,8", "i32 B"}, "f32 B,8", {0}, 4, "4 attributes, expected 1", 0},
+    {PLAN_OP_gather, PLAN_IDS_clamp, {"f32 0,8", "i32 B"}, "f32 B,8", {0}, 4, "no rows to clamp", 0},
+    {PLAN_OP_gather, PLAN_IDS_zero, {"f32 50,8", "i32 B"}, "f32 B,8", {0, 0, 1 << 20}, 4, "which is no string", 0},
+    {PLAN_OP_gather, PLAN_IDS_zero, {"f32 50,8", "i32 B"}, "f32 B,8", {0, 0, 0, -1}, 4, "which is no string", 0},
+    {PLAN_OP_gather, 5, {"f32 50,8", "i32 B"}, "f32 B,8", {0}, 4, "function 5 is none", 0},
+    {PLAN_OP_gather, PLAN_IDS_zero, {"f32 B,8", "i32 2"}, "f32 2,8", {0}, 4, "rows are not fixed", 1},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0}, 9, NULL, 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,0"}, "f32 B,8", {0}, 9, NULL, 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,2,3", "f32 B,2,3"}, "f32 B,2,8", {0}, 9, NULL, 0},
+    {PLAN_OP_bag, PLAN_BAG_max, {"f32 50,8", "i32 3"}, "f32 8", {2, 0, 0, 0, 1, -1, 5}, 9, NULL, 0},
+    {PLAN_OP_bag, PLAN_BAG_max, {"f32 50,8", "i32 B,0"}, "f32 B,8", {0}, 9, "for max, not empty", 0},
+    {PLAN_OP_bag, 0, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0}, 9, "function 0 is none", 0},
+    {PLAN_OP_bag, 4, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0}, 9, "function 4 is none", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"i64 50,8", "i64 B,3"}, "f32 B,8", {0}, 9, "input 0 is int64", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "f32 B,3"}, "f32 B,8", {0}, 9, "expected int32 or int64", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 B,8", "i64 B,3"}, "f32 B,8", {0}, 9, "expected a fixed table", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B"}, "f32 8", {0}, 9, "whose last axis is fixed", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,3", {0}, 9, "expected (B, 8)", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3", "f32 B,4"}, "f32 B,8", {0}, 9, "shape of the ids", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3", "i64 B,3"}, "f32 B,8", {0}, 9, "input 2 is int64", 0},
+    {PLAN_OP_bag, PLAN_BAG_mean, {"f32 50,8", "i64 B,3", "f32 B,3"}, "f32 B,8", {0}, 9, "weights go with", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3", "f32 B,3"}, "f32 B,8", {0, 0, 0, 0, 1}, 9, "weights go", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0, 0, 0, 0, 1, 3, 2}, 9, "no ids to leave out", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0, 0, 0, 0, 0, 1, 1}, 9, "no ids to leave out", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0, 0, 0, 0, 2}, 9, "no ids to leave out", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {5}, 9, "nothing to do with ids", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {-1}, 9, "nothing to do with ids", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {4, 50}, 9, "expected a row of the table", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0, 0, 1}, 9, "used, but not 0", 0},
+    {PLAN_OP_bag, PLAN_BAG_sum, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0, 0, 0, 0, 0, 0, 0, 1}, 9, "used, but", 0},
+    {PLAN_OP_bag, PLAN_BAG_max, {"f32 50,8", "i64 B,3"}, "f32 B,8", {0, 0, 0, 0, 0, 0, 0, 0, 1}, 9, "used, but", 0},
+    {PLAN_OP_bag,
+     PLAN_BAG_mean,
+     {"f32 50,8", "i64 B,3"},
+     "f32 B,8",
+     {0, 0, 0, 0, 0, 0, 0, 0, INT64_C(0x7ff8000000000000)},
+     9,
+     "not a number",
+     0},
     {PLAN_OP_copy, 0, {"f32 B,8"}, "f32 4B,2", {0}, 0, NULL, 0},
     {PLAN_OP_copy, 0, {"f32 B,8"}, "f32 4B,3", {0}, 0, "does not have as many elements as", 0},
     {PLAN_OP_store, 0, {"f32 B,8"}, "f32 B,8", {0}, 0, NULL, 0},
@@ -463,6 +508,8 @@ static void the_manual_lists_every_op_and_function(void **state)
 #define PLAN_SOFTMAX(number, name) expect_row(manual, number, #name);
 #define PLAN_MIX(number, name) expect_row(manual, number, #name);
 #define PLAN_SCAN(number, name) expect_row(manual, number, #name);
+#define PLAN_IDS(number, name) expect_row(manual, number, #name);
+#define PLAN_BAG(number, name) expect_row(manual, number, #name);
 #include "plan/ops.def"
     free(manual);
 }

@@ -201,6 +201,12 @@ static void products(void **state)
     expect_rate(&t, node(&t, IR_OP_mix, NULL, V(user, own), mix, 2), "request");
     ir_value sixth = node(&t, IR_OP_reshape, "f32[2*B,3,5]", V(add_input(&t, "f32[B,6,5]")), NO_ATTRS);
     expect_rate(&t, node(&t, IR_OP_mix, NULL, V(fixed, sixth), mix, 2), "row 0 1 2");
+    ir_value vectors = add_weights(&t, "f32[9,4]"), events = add_input(&t, "i64[B,5]"), past = add_input(&t, "i64[5]");
+    ir_attr sum[] = {IR_STRING(function, "sum")};
+    expect_rate(&t, node(&t, IR_OP_bag, NULL, V(vectors, events), sum, 1), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_bag, NULL, V(vectors, past), sum, 1), "request");
+    expect_rate(&t, node(&t, IR_OP_bag, NULL, V(vectors, events, add_input(&t, "f32[B,5]")), sum, 1), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_bag, NULL, V(add_input(&t, "f32[B,4]"), past), sum, 1), "batch");
     ir_value steps = add_input(&t, "f32[B,5,12]"), r = add_weights(&t, "f32[3,4,4]"),
              before = add_input(&t, "f32[B,4]");
     ir_value twice = node(&t, IR_OP_reshape, "f32[2*B,5,12]", V(add_input(&t, "f32[B,10,12]")), NO_ATTRS);

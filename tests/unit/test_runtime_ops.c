@@ -364,6 +364,40 @@ static void test_expand(void **state)
     }
 }
 
+static void test_bag(void **state)
+{
+    (void)state;
+    uint64_t seed = 15;
+    for (int i = 0; i < 24; i++) {
+        op_case c = {
+            .op = PLAN_OP_bag, .attr_count = 9, .input_count = 2, .reference = reference_bag, .tolerance = 1e-5};
+        int64_t n = 1 + random_below(&seed, 30), k = 1 + random_below(&seed, 70), length = 1 + random_below(&seed, 90);
+        mtl_dtype ids = i % 2 == 0 ? MTL_I64 : MTL_I32;
+        bool fields = i % 5 == 4;
+        c.function = PLAN_BAG_sum + (unsigned)i % 3;
+        c.id_limit = n;
+        c.in[0] = constant(MTL_F32, SHAPE(n, k));
+        c.in[1] = fields ? value(ids, SHAPE(B, 3, length)) : value(ids, SHAPE(B, length));
+        c.out = fields ? value(MTL_F32, SHAPE(B, 3, k)) : value(MTL_F32, SHAPE(B, k));
+        if (i % 4 == 1 && c.function != PLAN_BAG_mean) {
+            c.in[c.input_count] = c.in[1];
+            c.in[c.input_count++].dtype = MTL_F32;
+        } else if (i % 4 != 2) {
+            c.attrs[PLAN_BAG_PADDED] = 1;
+            c.attrs[PLAN_BAG_LAST] = random_below(&seed, (uint32_t)n);
+        }
+        c.attrs[PLAN_BAG_POLICY] = i % 8 < 4 ? 0 : PLAN_IDS_zero;
+        if (c.function == PLAN_BAG_max && (c.attrs[PLAN_BAG_PADDED] != 0 || c.input_count > 2)) {
+            c.attrs[PLAN_BAG_A] = plan_float_attr(-3);
+        }
+        if (c.function == PLAN_BAG_mean) {
+            c.attrs[PLAN_BAG_A] = plan_float_attr(i % 4 == 0 ? 0.5 : 0);
+            c.attrs[PLAN_BAG_B] = plan_float_attr(1);
+        }
+        check_case(&c, &seed);
+    }
+}
+
 static void test_gather(void **state)
 {
     (void)state;
@@ -493,8 +527,9 @@ int main(void)
         cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),  cmocka_unit_test(test_cast),
         cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce), cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),  cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather), cmocka_unit_test(test_mix),
-        cmocka_unit_test(test_gru),       cmocka_unit_test(test_scan),   cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather), cmocka_unit_test(test_bag),
+        cmocka_unit_test(test_mix),       cmocka_unit_test(test_gru),    cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_chain),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
 }
