@@ -1,4 +1,4 @@
-/* Lookups: what an id gives that is outside of its table, in gather and bag. Private to ir/ and what evaluates it. */
+/* Lookups: what an id gives that is outside of its table, in gather and bag. */
 #ifndef IR_LOOKUP_H
 #define IR_LOOKUP_H
 

@@ -17,6 +17,7 @@
  * for a candidate must come from its row alone (ir/rate.c): the table's rows are evaluated as candidates.
  */
 #include "base/checked.h"
+#include "ir/lookup.h"
 #include "passes/mixture.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -35,10 +36,11 @@ typedef struct tables {
     const ir_tensor **tensors; /* by value: its numbers for each row of the table */
 } tables;
 
-/* A look-up of one row of a constant for each candidate: ids (B) or (B, 1). */
+/* A look-up of one row of a constant for each candidate: ids (B) or (B, 1). Ids outside of the table are rows of it, or
+ * errors, before and after; but what is computed from a row of zeros is not zeros. */
 static bool is_lookup(const ir_graph *graph, const ir_node_info *node)
 {
-    if (node->op != IR_OP_gather || !ir_is_const(graph, node->inputs[0]) || node->attr_count != 1 ||
+    if (node->op != IR_OP_gather || !ir_is_const(graph, node->inputs[0]) || ir_id_policy_of(node) == IR_IDS_ZERO ||
         ir_attr_int(node, IR_ATTR_axis) != 0) {
         return false;
     }
@@ -219,8 +221,9 @@ static mtl_status replace(tables *t, ir_node n)
     BASE_TRY_MEMORY(copy.f, t->r.diag);
     BASE_TRY(passes_add_const(&t->r, ir_info(t->r.graph, result)->name, &copy, &table));
     BASE_TRY(flat_ids(t, n, &ids));
-    ir_attr axis = IR_INT(axis, 0);
-    BASE_TRY(passes_insert(&t->r, n, IR_OP_gather, NULL, (ir_value[]){table, ids}, 2, &axis, 1, NULL, &found));
+    lookup = ir_node_of(t->r.graph, t->origin[result]); /* with its policy */
+    BASE_TRY(passes_insert(&t->r, n, IR_OP_gather, NULL, (ir_value[]){table, ids}, 2, lookup->attrs, lookup->attr_count,
+                           NULL, &found));
     passes_substitute(&t->r, result, found, "computed once for each row of the table, and looked up");
     return MTL_OK;
 }
