@@ -94,7 +94,7 @@ def _seq_md() -> object:
             super().__init__()
             schema = tuple(Dense(role or "rest", size, role=role) for role, size in parts.items())
             self.mask = MD(schema, width=1, hidden=128, made=64)
-            self.seq = SEQ(self.mask.out, TASKS, hidden=128, layers=2)
+            self.seq = SEQ(self.mask.out, TASKS, hidden=128, layers=2, token=128)
 
         def forward(self, x: Tensor) -> tuple[Tensor, ...]:
             return self.seq(self.mask(*x.split(list(parts.values()), dim=1)))

@@ -43,6 +43,11 @@ void native_linear_grouped(const native_kernels *kernels, const native_linear *c
                            size_t y_group)
 {
     native_linear one = *call;
+    /* Towers' heads have a column or few each: their activation follows for all groups and rows at once. */
+    const size_t row = groups * call->n;
+    const bool later = call->act != PLAN_UNARY_none && call->act != PLAN_UNARY_relu && y_group == call->n &&
+                       call->y_stride == row && call->n < PLAN_PANEL && call->act_columns == 0;
+    one.act = later ? PLAN_UNARY_none : call->act;
     for (size_t g = 0; g < groups; g++) {
         kernels->linear(&one);
         one.x += x_group;
@@ -51,5 +56,8 @@ void native_linear_grouped(const native_kernels *kernels, const native_linear *c
         if (one.bias != NULL) {
             one.bias += native_padded(call->n);
         }
+    }
+    if (later) {
+        kernels->unary(call->act, call->a, call->b, call->y, call->y, call->rows * row);
     }
 }
