@@ -74,7 +74,7 @@ def train_one(given: argparse.Namespace) -> int:
     from examples.data.planted import make
     from examples.training import arguments, runs
 
-    name = given.world or runs.default_world(given.model)
+    name = given.world or runs.named_worlds(given.model)[0]
     world = make(name, given.rows, given.seed)
     options = arguments.options(given, [task.name for task in world.tasks])
     folder = runs.place(given.folder, given.model, name, given.rows, options)
