@@ -240,7 +240,9 @@ def row(cell: Cell, results: Sequence[Result], alone: Sequence[Result]) -> tuple
 def markdown(
     rows: Sequence[Sequence[str]], given: argparse.Namespace, failed: Sequence[str]
 ) -> str:
-    fewer = "".join(f" ({min(count, given.rows):,} of {name})" for name, count in FEWER_ROWS.items())
+    fewer = "".join(
+        f" ({min(count, given.rows):,} of {name})" for name, count in FEWER_ROWS.items()
+    )
     lines = [
         f"{given.seeds} seeds, {given.rows:,} training rows{fewer}, at most {given.epochs} epochs of "
         f"batches of {given.batch}, stopped after {given.patience} without a better validation loss; "
