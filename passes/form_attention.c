@@ -213,8 +213,8 @@ static mtl_status form(passes_rewriter *r, ir_node n, passes_attention *a)
     if (!fits) {
         return MTL_OK;
     }
-    const ir_attr attrs[] = {IR_INTS(starts, a->starts, 3), IR_INT(heads, a->heads), IR_INTS(sizes, a->sizes, 2),
-                             IR_FLOAT(scale, a->scale),     IR_FLOAT(fill, a->fill), IR_STRING(empty, a->empty)};
+    const ir_attr attrs[] = {IR_INTS(starts, a->starts, 3), IR_INT(heads, a->heads),    IR_INTS(sizes, a->sizes, 2),
+                             IR_FLOAT(scale, a->scale),     IR_STRING(empty, a->empty), IR_FLOAT(fill, a->fill)};
     size_t count = inputs[4] != 0 ? 5 : inputs[3] != 0 ? 4 : 3;
     BASE_TRY(passes_insert(r, n, IR_OP_attention, NULL, inputs, count, attrs, 6, NULL, &y));
     ir_node made = ir_info(r->graph, y)->node;
