@@ -188,6 +188,49 @@ mtl_status ir_eval_cumsum(const ir_eval_call *call)
     return f != NULL ? apply_act(call, fy) : MTL_OK;
 }
 
+/* Whether element `a` of a line goes before `b`: it is better, or as good and first. */
+static bool goes_before(const double *f, const int64_t *n, bool largest, int64_t a, int64_t b)
+{
+    int order;
+    if (f != NULL) {
+        order = isnan(f[a]) || isnan(f[b]) ? isnan(f[a]) - isnan(f[b]) : (f[a] > f[b]) - (f[a] < f[b]);
+    } else {
+        order = (n[a] > n[b]) - (n[a] < n[b]);
+    }
+    return order == 0 ? a < b : (order > 0) == largest;
+}
+
+mtl_status ir_eval_top_k(const ir_eval_call *call)
+{
+    int axis = (int)ir_attr_int(call->node, IR_ATTR_axis);
+    ir_axis_view x = ir_view_axis(call->inputs[0], axis);
+    int64_t k = ir_attr_int(call->node, IR_ATTR_k);
+    bool largest = ir_attr_int(call->node, IR_ATTR_largest) != 0;
+    const double *f = NULL;
+    const int64_t *n = NULL;
+    int64_t *y;
+    if (ir_dtype_is_float(call->inputs[0]->dtype)) {
+        BASE_TRY(ir_eval_floats(call, 0, &f));
+    } else {
+        BASE_TRY(ir_eval_ints(call, 0, &n));
+    }
+    BASE_TRY(ir_eval_new_ints(call, &y));
+    for (int64_t line = 0; line < x.outer * x.inner; line++) {
+        int64_t from = line / x.inner * x.extent * x.inner + line % x.inner;
+        int64_t to = line / x.inner * k * x.inner + line % x.inner;
+        for (int64_t i = 0; i < x.extent; i++) { /* the rank of each element */
+            int64_t rank = 0;
+            for (int64_t j = 0; j < x.extent && rank < k; j++) {
+                rank += j != i && goes_before(f, n, largest, from + j * x.inner, from + i * x.inner);
+            }
+            if (rank < k) {
+                y[to + rank * x.inner] = i;
+            }
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status ir_eval_softmax(const ir_eval_call *call)
 {
     ir_axis_view view = ir_view_axis(call->output, (int)ir_attr_int(call->node, IR_ATTR_axis));

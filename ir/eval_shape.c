@@ -152,6 +152,28 @@ mtl_status ir_eval_concat(const ir_eval_call *call)
     return MTL_OK;
 }
 
+mtl_status ir_eval_batch_gather(const ir_eval_call *call)
+{
+    const ir_tensor *data = call->inputs[0], *indices = call->inputs[1];
+    ir_axis_view view = ir_view_axis(data, (int)ir_attr_int(call->node, IR_ATTR_axis));
+    numbers x;
+    new_numbers y;
+    const int64_t *index;
+    BASE_TRY(ir_eval_ints(call, 1, &index));
+    BASE_TRY(read_numbers(call, 0, &x));
+    BASE_TRY(make_numbers(call, &y));
+    int64_t count = view.outer > 0 ? (int64_t)indices->count / view.outer : 0; /* of each outer element */
+    for (int64_t n = 0; n < (int64_t)indices->count; n++) {
+        int64_t at = index[n] < 0 && index[n] >= -view.extent ? index[n] + view.extent : index[n];
+        if (at < 0 || at >= view.extent) {
+            return ir_eval_fail(call, MTL_INVALID_DATA, "index %lld at element %lld is out of range for %lld rows",
+                                (long long)index[n], (long long)n, (long long)view.extent);
+        }
+        copy_numbers(y, n * view.inner, x, (n / count * view.extent + at) * view.inner, view.inner);
+    }
+    return MTL_OK;
+}
+
 mtl_status ir_eval_range(const ir_eval_call *call)
 {
     numbers start, delta;

@@ -146,6 +146,24 @@ mtl_status ir_infer_chain(const ir_infer_context *c, ir_type *type)
     return MTL_OK;
 }
 
+mtl_status ir_infer_top_k(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *x = ir_infer_operand(c, 0);
+    int64_t axis = ir_attr_int(c->info, IR_ATTR_axis), k = ir_attr_int(c->info, IR_ATTR_k);
+    int64_t largest = ir_attr_int(c->info, IR_ATTR_largest);
+    BASE_TRY(ir_infer_check_numeric(c, 0));
+    BASE_TRY(ir_infer_check_axis(c, axis, x->rank));
+    if (k < 1 || !ir_dim_is_const(x->dim[axis]) || x->dim[axis].c < k || (largest != 0 && largest != 1)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA,
+                       "k %lld, largest %lld: expected 0 or 1, and at least one of the fixed extent of axis %lld of %s",
+                       (long long)k, (long long)largest, (long long)axis, ir_infer_text(c, x));
+    }
+    *type = *x;
+    type->dtype = MTL_I64;
+    type->dim[axis] = ir_dim_const(k);
+    return MTL_OK;
+}
+
 mtl_status ir_infer_cumsum(const ir_infer_context *c, ir_type *type)
 {
     BASE_TRY(ir_infer_same(c, type));

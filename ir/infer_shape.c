@@ -209,6 +209,32 @@ mtl_status ir_infer_slice(const ir_infer_context *c, ir_type *type)
     return ir_content_slice(c, type);
 }
 
+mtl_status ir_infer_batch_gather(const ir_infer_context *c, ir_type *type)
+{
+    const ir_type *data = ir_infer_operand(c, 0), *indices = ir_infer_operand(c, 1);
+    int64_t axis = ir_attr_int(c->info, IR_ATTR_axis);
+    BASE_TRY(ir_infer_check_axis(c, axis, data->rank));
+    bool fits = axis <= indices->rank;
+    for (int32_t i = 0; fits && i < axis; i++) {
+        fits = ir_dim_equal(data->dim[i], indices->dim[i]);
+    }
+    if (!fits || (indices->dtype != MTL_I64 && indices->dtype != MTL_I32)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA,
+                       "the indices are %s, expected i32 or i64 with the first %d axes of %s",
+                       ir_infer_text(c, indices), (int)axis, ir_infer_text(c, data));
+    }
+    if (data->rank - 1 + indices->rank - axis > MTL_MAX_RANK) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_UNSUPPORTED, "the result has rank %d, at most %d is supported",
+                       (int)(data->rank - 1 + indices->rank - axis), MTL_MAX_RANK);
+    }
+    *type = *indices;
+    type->dtype = data->dtype;
+    for (int32_t i = (int32_t)axis + 1; i < data->rank; i++) {
+        type->dim[type->rank++] = data->dim[i];
+    }
+    return MTL_OK;
+}
+
 /* ceil((limit - start) / delta), at least 0. */
 static bool range_count(ir_dim start, ir_dim limit, ir_dim delta, ir_dim *count)
 {

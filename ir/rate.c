@@ -265,6 +265,28 @@ static ir_rate ir_rate_bag(const ir_infer_context *c, const ir_type *type)
     return merged;
 }
 
+static ir_rate ir_rate_batch_gather(const ir_infer_context *c, const ir_type *type)
+{
+    const ir_rate *data = rate_of(c, 0), *indices = rate_of(c, 1);
+    int32_t axis = (int32_t)ir_attr_int(c->info, IR_ATTR_axis);
+    (void)type;
+    if (!any_row(c)) {
+        return plain_rate(c);
+    }
+    if (plain_kind(c) == IR_RATE_BATCH) {
+        return rate_batch;
+    }
+    if (is_row(c, 0) && is_row(c, 1)) { /* each from its own data */
+        bool same = data->axis == indices->axis && data->before == indices->before && data->after == indices->after;
+        return same && data->axis < axis ? *data : rate_batch;
+    }
+    if (is_row(c, 1)) {
+        return indices->axis >= axis ? *indices : rate_batch;
+    }
+    int32_t shift = ir_infer_operand(c, 1)->rank - axis - 1;
+    return data->axis > axis ? row(data->axis + shift, data->before, data->after) : rate_batch;
+}
+
 static ir_rate ir_rate_range(const ir_infer_context *c, const ir_type *type)
 {
     (void)type;
@@ -356,22 +378,6 @@ static ir_rate ir_rate_gru(const ir_infer_context *c, const ir_type *type)
     (void)type;
     for (uint32_t i = 0; i < c->info->input_count; i++) {
         if (is_row(c, i) && (i == 1 || i == 2 || rate_of(c, i)->axis != 0 || !merge_row(&merged, rate_of(c, i), 0))) {
-            return rate_batch;
-        }
-    }
-    return merged;
-}
-
-/* So does attention; its masks have another rank than its result. */
-static ir_rate ir_rate_attention(const ir_infer_context *c, const ir_type *type)
-{
-    ir_rate merged = plain_rate(c);
-    (void)type;
-    if (merged.kind == IR_RATE_BATCH) {
-        return rate_batch;
-    }
-    for (uint32_t i = 0; i < c->info->input_count; i++) {
-        if (is_row(c, i) && (rate_of(c, i)->axis != 0 || !merge_row(&merged, rate_of(c, i), 0))) {
             return rate_batch;
         }
     }

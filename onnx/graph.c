@@ -85,7 +85,7 @@ static mtl_status run_handler(onnx_node *node)
 {
     const onnx_operator *row = onnx_operator_find(node->op);
     if (row == NULL) {
-        return onnx_fail(node, MTL_UNSUPPORTED, "the operator is not supported");
+        return onnx_fail(node, MTL_UNSUPPORTED, "%s", onnx_operator_refusal(node->op));
     }
     node->ir = row->ir;
     BASE_TRY(row->import(node));
@@ -126,7 +126,7 @@ static mtl_status import_node(onnx_importer *importer, const onnx_frame *frame, 
         if (onnx_domain(proto->domain)[0] == '\0' && onnx_operator_find(node.op) == NULL) {
             int32_t known; /* a better message than what its operands would give */
             if (onnx_schema_find("", node.op, onnx_schema_newest_opset, &known) != NULL) {
-                return onnx_fail(&node, MTL_UNSUPPORTED, "the operator is not supported");
+                return onnx_fail(&node, MTL_UNSUPPORTED, "%s", onnx_operator_refusal(node.op));
             }
         }
         BASE_TRY(onnx_node_operands(&node));

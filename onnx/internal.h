@@ -108,6 +108,9 @@ typedef struct onnx_operator {
 /* The row of operators.def, or NULL. */
 const onnx_operator *onnx_operator_find(const char *name);
 
+/* Why there is no such row. Never NULL. */
+const char *onnx_operator_refusal(const char *name);
+
 #define OPERATOR(name, handler, op, note) onnx_handler onnx_import_##handler;
 #include "onnx/operators.def"
 #undef OPERATOR
@@ -248,6 +251,15 @@ mtl_status onnx_reshape(onnx_node *node, ir_value value, const ir_type *type, bo
 mtl_status onnx_product(const onnx_node *node, const ir_type *type, int from, int to, ir_dim *result);
 /* "[B, 64]" */
 const char *onnx_shape_text(const onnx_node *node, const ir_type *type);
+
+/* known.c: the numbers of an integer value that is computed from constants alone, at most `capacity`. */
+bool onnx_known_ints(const onnx_importer *importer, ir_value value, int64_t *numbers, size_t capacity, size_t *count);
+
+/* own_rows.c: whether an integer value is 0, 1, .. along the candidates' axis, of extent `rows`: arange(B). */
+bool onnx_counts_rows(const ir_graph *graph, ir_value value, ir_dim rows);
+/* Whether gathering `indices` along axis 0 of `flat` lets each candidate take an element of its own: flat is a reshape of
+ * data (B, n, ..) to (B n, ..), and indices are index + arange(B) x n. */
+bool onnx_find_own_rows(const ir_graph *graph, ir_value flat, ir_value indices, ir_value *data, ir_value *index);
 
 /* Output `index` is not made: using it is an error that says `why`. */
 void onnx_refuse_output(onnx_node *node, size_t index, const char *why);

@@ -28,12 +28,45 @@ mtl_status onnx_import_concat(onnx_node *node)
     return onnx_last(node, IR_OP_concat, operands, node->input_count, &attr, 1);
 }
 
+/* Where each candidate takes elements of its own. What is beyond them would be another candidate's: an error then. */
+static mtl_status gather_own(onnx_node *node, ir_value data, ir_value index)
+{
+    ir_graph *graph = node->importer->graph;
+    const ir_type from = *ir_type_of(graph, data), flat = *onnx_in_type(node, 0);
+    ir_type to = *ir_type_of(graph, index);
+    ir_value numbers[2], compare[2] = {index}, choice[3] = {0, 0, index};
+    ir_attr dtype = IR_DTYPE(to, to.dtype);
+    for (size_t i = 0; i < 2; i++) {
+        int64_t number = i == 0 ? 0 : from.dim[1].c;
+        BASE_TRY(ir_add_const_ints(graph, &number, 1, 0, node->importer->diag, &numbers[i]));
+        if (to.dtype != MTL_I64) {
+            BASE_TRY(onnx_emit(node, IR_OP_cast, &numbers[i], 1, &dtype, 1, &numbers[i]));
+        }
+    }
+    compare[1] = numbers[0];
+    BASE_TRY(onnx_emit(node, IR_OP_less, compare, 2, NULL, 0, &choice[0]));
+    choice[1] = numbers[1];
+    BASE_TRY(onnx_emit(node, IR_OP_where, choice, 3, NULL, 0, &index));
+    ir_value operands[] = {data, index}, result;
+    ir_attr attr = IR_INT(axis, 1);
+    BASE_TRY(onnx_emit(node, IR_OP_batch_gather, operands, 2, &attr, 1, &result));
+    to.dtype = flat.dtype;
+    for (int i = 1; i < flat.rank; i++) {
+        to.dim[to.rank++] = flat.dim[i];
+    }
+    return onnx_reshape(node, result, &to, true, NULL);
+}
+
 mtl_status onnx_import_gather(onnx_node *node)
 {
     int32_t axis;
+    ir_value own, index;
     const ir_type *data = onnx_in_type(node, 0);
     BASE_TRY(onnx_axis(node, onnx_int(node, "axis"), data->rank, &axis));
     BASE_TRY(check_frozen(node, data->dim[axis]));
+    if (axis == 0 && onnx_find_own_rows(node->importer->graph, onnx_in(node, 0), onnx_in(node, 1), &own, &index)) {
+        return gather_own(node, own, index);
+    }
     ir_attr attr = IR_INT(axis, axis);
     ir_value operands[] = {onnx_in(node, 0), onnx_in(node, 1)};
     return onnx_last(node, IR_OP_gather, operands, 2, &attr, 1);

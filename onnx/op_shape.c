@@ -152,6 +152,13 @@ static mtl_status read_axes(const onnx_node *node, int64_t axes[MTL_MAX_RANK], s
     return *given ? onnx_operand_ints(node, 1, axes, MTL_MAX_RANK, count) : MTL_OK;
 }
 
+/* PyTorch's squeeze leaves an axis of another extent alone, and its dynamo exporter writes a Squeeze then, too. */
+static bool keeps_squeezed(const onnx_node *node, ir_dim dim)
+{
+    const char *producer = node->importer->model->producer_name;
+    return ir_dim_is_const(dim) && dim.c != 1 && producer != NULL && strcmp(producer, "pytorch") == 0;
+}
+
 mtl_status onnx_import_squeeze(onnx_node *node)
 {
     const ir_type from = *onnx_in_type(node, 0);
@@ -170,6 +177,9 @@ mtl_status onnx_import_squeeze(onnx_node *node)
         /* Without axes: what is 1 for every batch. A symbolic extent, the candidates' above all, never is. */
         squeezed[i] = given ? squeezed[i] : ir_dim_is(from.dim[i], 1);
         if (!squeezed[i]) {
+            to.dim[to.rank++] = from.dim[i];
+        } else if (keeps_squeezed(node, from.dim[i])) {
+            graph->sources[graph->current_source].note = "keeps an axis that is not of extent 1, as PyTorch does";
             to.dim[to.rank++] = from.dim[i];
         } else if (!ir_dim_is(from.dim[i], 1)) {
             return onnx_fail(node, MTL_INVALID_DATA, "axis %d of %s is not of extent 1", i,

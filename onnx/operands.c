@@ -114,6 +114,15 @@ mtl_status onnx_operand_dims(const onnx_node *node, size_t index, ir_dim *dims, 
         *count = 0;
         return MTL_OK;
     }
+    int64_t numbers[IR_CONTENT_MAX];
+    if (info->content == NULL &&
+        onnx_known_ints(node->importer, onnx_in(node, index), numbers, sizeof numbers / sizeof numbers[0], count) &&
+        *count <= capacity) {
+        for (size_t i = 0; i < *count; i++) {
+            dims[i] = ir_dim_const(numbers[i]);
+        }
+        return MTL_OK;
+    }
     if (info->content == NULL) {
         return onnx_fail(node, MTL_UNSUPPORTED, "input %zu (%s) depends on data, it must be known while compiling",
                          index, name);

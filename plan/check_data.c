@@ -103,6 +103,51 @@ mtl_status plan_check_expand(const plan_step_check *check)
     return plan_expect_output(check, x->dtype, &shape);
 }
 
+mtl_status plan_check_batch_gather(const plan_step_check *check)
+{
+    const plan_tensor *data = plan_in(check, 0), *indices = plan_in(check, 1);
+    plan_shape shape = plan_shape_of(check, indices);
+    unsigned axis;
+    if (indices->dtype != MTL_I32 && indices->dtype != MTL_I64) {
+        return plan_fail_here(check, "input 1 is %s, expected int32 or int64", mtl_dtype_name(indices->dtype));
+    }
+    BASE_TRY(plan_axis(check, 0, data, &axis));
+    BASE_TRY(plan_mixes(check, data, axis));
+    bool fits = axis <= indices->rank;
+    for (unsigned i = 0; fits && i < axis; i++) {
+        fits = plan_dim_equal(plan_dims_of(check, data)[i], plan_dims_of(check, indices)[i]);
+    }
+    if (!fits) {
+        return plan_fail_here(check, "input 1 does not have the first %u axes of input 0", axis);
+    }
+    for (unsigned i = axis + 1; i < data->rank; i++) {
+        BASE_TRY(plan_shape_add(check, &shape, plan_dims_of(check, data)[i]));
+    }
+    return plan_expect_output(check, data->dtype, &shape);
+}
+
+mtl_status plan_check_top_k(const plan_step_check *check)
+{
+    const plan_tensor *x = plan_in(check, 0), *out = plan_out(check);
+    plan_shape shape = plan_shape_of(check, x);
+    unsigned axis;
+    if (!plan_is_number(x->dtype)) {
+        return plan_fail_here(check, "input 0 is %s, expected float32, int32 or int64", mtl_dtype_name(x->dtype));
+    }
+    BASE_TRY(plan_axis(check, 0, x, &axis));
+    BASE_TRY(plan_mixes(check, x, axis));
+    if (plan_attr(check, 1) != 0 && plan_attr(check, 1) != 1) {
+        return plan_fail_here(check, "attribute 1 is %" PRId64 ", expected 0 or 1", plan_attr(check, 1));
+    }
+    mtl_dim extent = shape.dims[axis], k = axis < out->rank ? plan_dims_of(check, out)[axis] : (mtl_dim){0, 0};
+    if (extent.per_row != 0 || k.per_row != 0 || k.fixed < 1 || k.fixed > extent.fixed) {
+        return plan_fail_here(check, "it takes %" PRId64 " of %" PRId64 " elements along axis %u", (int64_t)k.fixed,
+                              (int64_t)extent.fixed, axis);
+    }
+    shape.dims[axis] = k;
+    return plan_expect_output(check, MTL_I64, &shape);
+}
+
 mtl_status plan_check_copy(const plan_step_check *check)
 {
     const plan_tensor *x = plan_in(check, 0), *out = plan_out(check);

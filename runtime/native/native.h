@@ -91,39 +91,6 @@ typedef struct native_bag {
     float fill;
 } native_bag;
 
-/* What attention gives for a query whose keys are all masked with -infinity. */
-typedef enum native_empty {
-    NATIVE_EMPTY_IS_NAN = 0,      /* what softmax gives */
-    NATIVE_EMPTY_NAN_IS_ZERO = 1, /* shares that are NaN, for whatever reason, count as 0 */
-    NATIVE_EMPTY_IS_ZERO = 2,     /* zeros where the largest score is -infinity */
-} native_empty;
-
-enum {
-    NATIVE_ATTENTION_KEYS = PLAN_ATTENTION_KEYS,
-    NATIVE_ATTENTION_WIDTH = PLAN_ATTENTION_WIDTH,
-};
-
-/* Attention of each head h of each row r: y[r, i, h] = sum over j of p[i, j] v[r, j, h], p the softmax over j of
- * s[i, j] = scale q[r, i, h] . k[r, j, h] + bias[r, h, i, j], or fill where keep[r, h, i, j] is 0. The heads of a position
- * are adjacent, `width` (`value_width`) floats each. */
-typedef struct native_attention {
-    const float *q, *k, *v;
-    size_t q_row, k_row, v_row;             /* floats between rows; 0: one for all */
-    size_t q_step, k_step, v_step;          /* floats between positions */
-    const float *bias;                      /* keys are adjacent; NULL: none */
-    size_t bias_row, bias_head, bias_query; /* 0: one for all */
-    const uint8_t *keep;                    /* 0, 1; as bias */
-    size_t keep_row, keep_head, keep_query;
-    float *y;
-    size_t y_row, y_step;
-    size_t rows, heads, queries;
-    size_t keys;  /* 1 .. NATIVE_ATTENTION_KEYS */
-    size_t width; /* 1 .. NATIVE_ATTENTION_WIDTH */
-    size_t value_width;
-    float scale, fill;
-    native_empty empty;
-} native_attention;
-
 /* One ISA. `f` is a number of the list in plan/ops.def that the comment names. */
 typedef struct native_kernels {
     mtl_isa isa;
@@ -170,8 +137,6 @@ typedef struct native_kernels {
 
     /* y overlaps nothing. */
     void (*bag)(const native_bag *call);
-    /* y overlaps nothing. */
-    void (*attention)(const native_attention *call);
 } native_kernels;
 
 /* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best
@@ -247,6 +212,19 @@ size_t native_find_rows(const native_lookup *lookup, const int64_t *ids, size_t 
 /* y[i] = row rows[i] of the table, or zeros for NATIVE_ROW_ZERO; rows of y are y_stride_bytes apart. */
 void native_take_rows(const void *table, size_t row_bytes, const int64_t *rows, size_t n, void *y,
                       size_t y_stride_bytes);
+
+/* top_k of x (outer, n, inner), contiguous: y (outer, k, inner), k <= n, gets the places along n of the k largest (else
+ * smallest) elements, best first; of equal ones the first. NaN counts as larger than all numbers. */
+void native_top_k_f32(const float *x, int64_t *y, size_t outer, size_t n, size_t inner, size_t k, bool largest);
+void native_top_k_i32(const int32_t *x, int64_t *y, size_t outer, size_t n, size_t inner, size_t k, bool largest);
+void native_top_k_i64(const int64_t *x, int64_t *y, size_t outer, size_t n, size_t inner, size_t k, bool largest);
+
+/* data (outer, count, row_bytes), indices (outer, n), y (outer, n, row_bytes), contiguous: y[o, i] is row indices[o, i] of
+ * data[o], negative ones from the end. Returns outer x n, or the position of the first index that is outside. */
+size_t native_batch_gather_i32(const void *data, const int32_t *indices, void *y, size_t outer, size_t count,
+                               size_t row_bytes, size_t n);
+size_t native_batch_gather_i64(const void *data, const int64_t *indices, void *y, size_t outer, size_t count,
+                               size_t row_bytes, size_t n);
 
 /* Copies `rows` rows of `row_bytes`; rows are x_stride_bytes and y_stride_bytes apart. */
 void native_copy_2d(const void *x, size_t x_stride_bytes, void *y, size_t y_stride_bytes, size_t rows,

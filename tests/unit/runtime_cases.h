@@ -505,6 +505,42 @@ static void reference_bag(const op_case *c, int64_t rows, void *const *in, doubl
     }
 }
 
+static void reference_batch_gather(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    int axis = (int)c->attrs[0], more = c->in[1].rank - axis; /* axes of the indices behind the outer ones */
+    for (size_t i = 0; i < count_of(&c->out, rows); i++) {
+        int64_t at[MTL_MAX_RANK], from[MTL_MAX_RANK];
+        coordinates(&c->out, rows, i, at);
+        double id = number_at(c->in[1].dtype, in[1], position(&c->in[1], rows, at));
+        for (int own = 0; own < c->in[0].rank; own++) {
+            from[own] = own < axis ? at[own] : own == axis ? (int64_t)id : at[own + more - 1];
+        }
+        from[axis] += from[axis] < 0 ? extent_of(&c->in[0], axis, rows) : 0;
+        out[i] = number_at(c->in[0].dtype, in[0], position(&c->in[0], rows, from));
+    }
+}
+
+/* The rank of an element is how many are better, or as good and before it. */
+static void reference_top_k(const op_case *c, int64_t rows, void *const *in, double *out)
+{
+    size_t p[3], k = (size_t)c->out.shape[c->attrs[0]];
+    split(&c->in[0], rows, (int)c->attrs[0], (int)c->attrs[0] + 1, p);
+    for (size_t i = 0; i < p[0] * p[2]; i++) {
+        size_t first = i / p[2] * p[1] * p[2] + i % p[2];
+        for (size_t j = 0; j < p[1]; j++) {
+            double v = number_at(c->in[0].dtype, in[0], first + j * p[2]);
+            size_t rank = 0;
+            for (size_t other = 0; other < p[1]; other++) {
+                double w = number_at(c->in[0].dtype, in[0], first + other * p[2]);
+                rank += (c->attrs[1] != 0 ? w > v : w < v) || (w == v && other < j);
+            }
+            if (rank < k) {
+                out[(i / p[2] * k + rank) * p[2] + i % p[2]] = (double)j;
+            }
+        }
+    }
+}
+
 static void reference_mix(const op_case *c, int64_t rows, void *const *in, double *out)
 {
     const int64_t *weights = c->in[0].shape, *values = c->in[1].shape;

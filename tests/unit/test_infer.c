@@ -177,32 +177,6 @@ static void lookups(void **state)
     lab_close(&t);
 }
 
-static void attention(void **state)
-{
-    lab t;
-    (void)state;
-    lab_open(&t);
-    ir_value q = add_input(&t, "f32[B,5,9]"), k = add_input(&t, "f32[B,4,7]"), v = add_input(&t, "f32[1,4,2]");
-    ir_value keep = add_input(&t, "bool[B,1,1,4]"), bias = add_input(&t, "f32[1,2,5,4]");
-    ir_value any = add_input(&t, "f32[B,U,9]"), few = add_input(&t, "f32[B,3,2]");
-#define ATTENTION(first, size, text)                                                                                   \
-    A(INTS(starts, first, 1, 0), IR_INT(heads, 2), INTS(sizes, size, 1), IR_FLOAT(scale, 1), IR_STRING(empty, text),   \
-      IR_FLOAT(fill, 0))
-    expect_type(&t, node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(3, 3, "nan")), "f32[B, 5, 2]");
-    expect_type(&t, node(&t, IR_OP_attention, NULL, V(q, k, v, bias, keep), ATTENTION(0, 3, "zero")), "f32[B, 5, 2]");
-    expect_type(&t, node(&t, IR_OP_attention, NULL, V(q, k, v, 0, keep), ATTENTION(0, 3, "nan_is_zero")),
-                "f32[B, 5, 2]");
-    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(4, 3, "nan")), "as many columns");
-    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(0, 4, "nan")), "as many columns");
-    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(0, 3, "one")), "for what is empty");
-    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(any, k, v), ATTENTION(0, 3, "nan")), "with fixed L");
-    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, few), ATTENTION(0, 3, "nan")), "v (B, M, .)");
-    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v, keep), ATTENTION(0, 3, "nan")),
-                   "masks (B, H, L, M)");
-#undef ATTENTION
-    lab_close(&t);
-}
-
 static void mixtures(void **state)
 {
     lab t;
@@ -309,6 +283,22 @@ static void moving_elements(void **state)
     expect_refused(&t, try_node(&t, IR_OP_gather, NULL, V(x, SCALAR(&t, 3)), A(IR_INT(axis, 1))),
                    "index 3 is out of range for extent 3");
     expect_refused(&t, try_node(&t, IR_OP_gather, NULL, V(x, x), A(IR_INT(axis, 1))), "expected i32 or i64");
+    ir_value places = add_input(&t, "i64[B]"), wrong = add_input(&t, "i64[3]");
+    expect_type(&t, node(&t, IR_OP_batch_gather, NULL, V(x, places), A(IR_INT(axis, 1))), "f32[B, 8]");
+    expect_type(&t, node(&t, IR_OP_batch_gather, NULL, V(x, ids), A(IR_INT(axis, 1))), "f32[B, 2, 8]");
+    expect_refused(&t, try_node(&t, IR_OP_batch_gather, NULL, V(x, wrong), A(IR_INT(axis, 1))), "the first 1 axes of");
+    expect_refused(&t, try_node(&t, IR_OP_batch_gather, NULL, V(x, x), A(IR_INT(axis, 1))), "expected i32 or i64");
+    expect_refused(&t, try_node(&t, IR_OP_batch_gather, NULL, V(x, places), A(IR_INT(axis, 2))), "the first 2 axes");
+    expect_type(&t, node(&t, IR_OP_top_k, NULL, V(x), A(IR_INT(axis, 2), IR_INT(k, 5), IR_INT(largest, 1))),
+                "i64[B, 3, 5]");
+    expect_refused(&t, try_node(&t, IR_OP_top_k, NULL, V(x), A(IR_INT(axis, 1), IR_INT(k, 4), IR_INT(largest, 1))),
+                   "at least one of the fixed extent of axis 1");
+    expect_refused(&t, try_node(&t, IR_OP_top_k, NULL, V(x), A(IR_INT(axis, 0), IR_INT(k, 1), IR_INT(largest, 1))),
+                   "fixed extent of axis 0");
+    expect_refused(&t, try_node(&t, IR_OP_top_k, NULL, V(x), A(IR_INT(axis, 1), IR_INT(k, 0), IR_INT(largest, 0))),
+                   "k 0");
+    expect_refused(&t, try_node(&t, IR_OP_top_k, NULL, V(x), A(IR_INT(axis, 1), IR_INT(k, 1), IR_INT(largest, 2))),
+                   "largest 2");
     expect_type(&t, node(&t, IR_OP_slice, "f32[B,2,4]", V(x), A(INTS(starts, 0, 1, 7), INTS(steps, 1, 1, -2))),
                 "f32[B, 2, 4]");
     expect_refused(&t, try_node(&t, IR_OP_slice, "f32[B,3,4]", V(x), A(INTS(starts, 0, 1, 0), INTS(steps, 1, 1, 2))),
@@ -633,7 +623,6 @@ int main(void)
         cmocka_unit_test(products),
         cmocka_unit_test(along_axes),
         cmocka_unit_test(recurrent_layers),
-        cmocka_unit_test(attention),
         cmocka_unit_test(mixtures),
         cmocka_unit_test(lookups),
         cmocka_unit_test(moving_elements),

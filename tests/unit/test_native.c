@@ -548,6 +548,37 @@ static void test_moves(void **unused)
     assert_memory_equal(y, ((const float[]){0, 1, 0, 6, 7, 0, 0, 0, 0}), sizeof y);
 }
 
+/* Equal elements in order; NaN above all. */
+static void test_top_k(void **unused)
+{
+    (void)unused;
+    int64_t y[6];
+    const float x[] = {1, NAN, 3, 3, -INFINITY, NAN, 3};
+    native_top_k_f32(x, y, 1, 7, 1, 6, true);
+    assert_memory_equal(y, ((const int64_t[]){1, 5, 2, 3, 6, 0}), sizeof y);
+    native_top_k_f32(x, y, 1, 7, 1, 6, false);
+    assert_memory_equal(y, ((const int64_t[]){4, 0, 2, 3, 6, 1}), sizeof y);
+    const int32_t n[] = {5, 1, 5, 9, INT32_MIN, 9}; /* two lines of three, interleaved */
+    native_top_k_i32(n, y, 1, 3, 2, 2, true);
+    assert_memory_equal(y, ((const int64_t[]){0, 1, 1, 2}), 4 * sizeof y[0]);
+    const int64_t wide[] = {INT64_MAX, INT64_MIN, 0, 1};
+    native_top_k_i64(wide, y, 2, 2, 1, 1, false);
+    assert_memory_equal(y, ((const int64_t[]){1, 0}), 2 * sizeof y[0]);
+}
+
+/* Two tables of three rows; nothing is written from the first place that is outside on. */
+static void test_batch_gather(void **unused)
+{
+    (void)unused;
+    const float data[2][3][2] = {{{0, 1}, {2, 3}, {4, 5}}, {{6, 7}, {8, 9}, {10, 11}}};
+    float y[8] = {0};
+    assert_int_equal(native_batch_gather_i64(data, (const int64_t[]){2, -3, 1, -1}, y, 2, 3, 8, 2), 4);
+    assert_memory_equal(y, ((const float[]){4, 5, 0, 1, 8, 9, 10, 11}), sizeof y);
+    assert_int_equal(native_batch_gather_i32(data, (const int32_t[]){0, 3}, y, 2, 3, 8, 1), 1);
+    assert_int_equal(native_batch_gather_i64(data, (const int64_t[]){INT64_MIN, 0}, y, 2, 3, 8, 1), 0);
+    assert_int_equal(native_batch_gather_i64(data, (const int64_t[]){-1}, y, 1, 0, 8, 1), 0);
+}
+
 int main(void)
 {
     find_kernels();
@@ -556,7 +587,7 @@ int main(void)
         cmocka_unit_test(test_linear_grouped), cmocka_unit_test(test_unary),   cmocka_unit_test(test_unary_ulps),
         cmocka_unit_test(test_binary),         cmocka_unit_test(test_softmax), cmocka_unit_test(test_reduce),
         cmocka_unit_test(test_layer_norm),     cmocka_unit_test(test_matmul),  cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_moves),          cmocka_unit_test(test_top_k),   cmocka_unit_test(test_batch_gather),
     };
     return cmocka_run_group_tests_name("native", tests, NULL, NULL);
 }

@@ -421,6 +421,47 @@ static void test_gather(void **state)
     }
 }
 
+static void test_batch_gather(void **state)
+{
+    (void)state;
+    uint64_t seed = 18;
+    for (int i = 0; i < 20; i++) {
+        op_case c = {.op = PLAN_OP_batch_gather, .attr_count = 1, .attrs = {1 + i % 2}, .input_count = 2};
+        c.reference = reference_batch_gather;
+        int64_t count = 1 + random_below(&seed, 30), d = 1 + random_below(&seed, 20), l = 1 + random_below(&seed, 5);
+        mtl_dtype ids = i % 4 < 2 ? MTL_I64 : MTL_I32, dtype = i % 5 == 0 ? MTL_I64 : MTL_F32;
+        c.id_limit = count;
+        if (i % 2 == 0) { /* (B, count, d) by (B) or (B, l) */
+            c.in[0] = value(dtype, SHAPE(B, count, d));
+            c.in[1] = i % 8 < 4 ? value(ids, SHAPE(B)) : value(ids, SHAPE(B, l));
+            c.out = i % 8 < 4 ? value(dtype, SHAPE(B, d)) : value(dtype, SHAPE(B, l, d));
+        } else { /* (B, d, count) by (B, d, l) */
+            c.in[0] = value(dtype, SHAPE(B, d, count));
+            c.in[1] = value(ids, SHAPE(B, d, l));
+            c.out = value(dtype, SHAPE(B, d, l));
+        }
+        check_case(&c, &seed);
+    }
+}
+
+static void test_top_k(void **state)
+{
+    (void)state;
+    uint64_t seed = 19;
+    static const mtl_dtype dtypes[] = {MTL_F32, MTL_I32, MTL_I64};
+    for (int i = 0; i < 30; i++) {
+        mtl_dtype dtype = dtypes[i % 3];
+        int64_t n = 1 + random_below(&seed, 30), k = 1 + random_below(&seed, (uint64_t)n);
+        int64_t inner = i % 4 == 0 ? 1 + random_below(&seed, 20) : 1;
+        op_case c = {.op = PLAN_OP_top_k, .attr_count = 2, .attrs = {1, i / 2 % 2}, .input_count = 1};
+        c.reference = reference_top_k;
+        c.id_limit = 6; /* of integers: many equal ones */
+        c.in[0] = value(dtype, SHAPE(B, n, inner));
+        c.out = value(MTL_I64, SHAPE(B, k, inner));
+        check_case(&c, &seed);
+    }
+}
+
 static void test_mix(void **state)
 {
     (void)state;
@@ -523,13 +564,13 @@ static void test_chain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),    cmocka_unit_test(test_matmul), cmocka_unit_test(test_unary),
-        cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),  cmocka_unit_test(test_cast),
-        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce), cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),  cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather), cmocka_unit_test(test_bag),
-        cmocka_unit_test(test_mix),       cmocka_unit_test(test_gru),    cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_linear),    cmocka_unit_test(test_matmul),       cmocka_unit_test(test_unary),
+        cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),        cmocka_unit_test(test_cast),
+        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce),       cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),        cmocka_unit_test(test_concat),
+        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather),       cmocka_unit_test(test_bag),
+        cmocka_unit_test(test_mix),       cmocka_unit_test(test_gru),          cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_chain),     cmocka_unit_test(test_batch_gather), cmocka_unit_test(test_top_k),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
 }
