@@ -47,6 +47,9 @@ def widen_tensor(tensor: onnx.TensorProto) -> None:
 
 
 def widen_node(node: onnx.NodeProto) -> None:
+    if node.op_type == "ConstantOfShape" and not node.attribute:  # float32 zeros
+        zero = onnx.helper.make_tensor("value", TensorProto.DOUBLE, [1], [0.0])
+        node.attribute.append(onnx.helper.make_attribute("value", zero))
     for attribute in node.attribute:
         if attribute.name in ("to", "dtype") and attribute.i in NARROW:
             attribute.i = TensorProto.DOUBLE
