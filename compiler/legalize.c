@@ -135,6 +135,44 @@ static mtl_status compare_with_zero(ir_graph *graph, ir_node node, base_diag *di
     return put_in_place(graph, node, larger, larger, diag);
 }
 
+/* There and back between int64 and uint64, as shifts of hashes have it: the bits are as before. */
+static void undo_cast(ir_graph *graph, ir_node node)
+{
+    const ir_node_info *back = ir_node_of(graph, node);
+    const ir_node_info *there = ir_producer_op(graph, back->inputs[0], IR_OP_cast);
+    if (there != NULL && ir_type_of(graph, back->outputs[0])->dtype == MTL_I64 &&
+        ir_type_of(graph, back->inputs[0])->dtype == MTL_U64 && ir_type_of(graph, there->inputs[0])->dtype == MTL_I64) {
+        ir_value before = there->inputs[0];
+        ir_set_fate(graph, node, "there and back");
+        ir_replace(graph, back->outputs[0], before);
+        ir_remove(graph, node);
+    }
+}
+
+/* Bits are computed on in int64, or int32: others come and go through casts, uint64 as its bits. */
+static mtl_status widen_bits(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    ir_node_info old = *ir_node_of(graph, node);
+    mtl_dtype dtype = ir_type_of(graph, old.outputs[0])->dtype;
+    if (dtype == MTL_I64 || dtype == MTL_I32) {
+        return MTL_OK;
+    }
+    ir_value operands[2] = {old.inputs[0], old.inputs[1]}, bits, back;
+    for (int i = 0; i < 2; i++) {
+        BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &operands[i], 1, (ir_attr[]){IR_DTYPE(to, MTL_I64)}, 1, diag,
+                           &operands[i]));
+        ir_value cast = operands[i];
+        const ir_node_info *there = ir_producer_op(graph, ir_producer(graph, cast)->inputs[0], IR_OP_cast);
+        if (there != NULL && dtype == MTL_U64 && ir_type_of(graph, there->inputs[0])->dtype == MTL_I64) {
+            operands[i] = there->inputs[0];
+            ir_remove(graph, ir_info(graph, cast)->node);
+        }
+    }
+    BASE_TRY(ir_insert(graph, node, old.op, NULL, operands, 2, NULL, 0, diag, &bits));
+    BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &bits, 1, (ir_attr[]){IR_DTYPE(to, dtype)}, 1, diag, &back));
+    return put_in_place(graph, node, bits, back, diag);
+}
+
 /* The importer makes min and max of a Clip of integers. */
 static mtl_status check_clip(const ir_graph *graph, ir_node node, base_diag *diag)
 {
@@ -222,6 +260,12 @@ mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
         case IR_OP_gru: BASE_TRY(check_recurrence(graph, node, diag)); break;
         case IR_OP_mix: BASE_TRY(spell_out_mix(graph, node, diag)); break;
         case IR_OP_matmul: BASE_TRY(widen_vectors(graph, node, diag)); break;
+        case IR_OP_cast: undo_cast(graph, node); break;
+        case IR_OP_bit_and:
+        case IR_OP_bit_or:
+        case IR_OP_bit_xor:
+        case IR_OP_shift_left:
+        case IR_OP_shift_right: BASE_TRY(widen_bits(graph, node, diag)); break;
         case IR_OP_relu: BASE_TRY(compare_with_zero(graph, node, diag)); break;
         case IR_OP_pow: BASE_TRY(match_exponent(graph, node, diag)); break;
         default: break;

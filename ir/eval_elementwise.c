@@ -291,6 +291,17 @@ static bool pow_int(int64_t a, int64_t b, int64_t *result)
     return true;
 }
 
+/* On the bits of numbers of that type. */
+static int64_t shift_bits(bool left, mtl_dtype dtype, int64_t a, int64_t b)
+{
+    size_t width = 8 * mtl_dtype_size(dtype);
+    uint64_t bits = width == 64 ? (uint64_t)a : (uint64_t)a & (((uint64_t)1 << width) - 1);
+    if ((uint64_t)b >= width) {
+        return 0;
+    }
+    return ir_wrap_int((int64_t)(left ? bits << b : bits >> b), dtype);
+}
+
 /* False: division by zero. `dtype` is the operands'. */
 static bool binary_int(const ir_node_info *node, mtl_dtype dtype, int64_t a, int64_t b, int64_t *result)
 {
@@ -307,9 +318,14 @@ static bool binary_int(const ir_node_info *node, mtl_dtype dtype, int64_t a, int
     case IR_OP_min: *result = left < right ? a : b; return true;
     case IR_OP_max: *result = left > right ? a : b; return true;
     case IR_OP_prelu: *result = left < (int64_t)flip ? (int64_t)((uint64_t)a * (uint64_t)b) : a; return true;
-    case IR_OP_and: *result = a & b; return true;
-    case IR_OP_or: *result = a | b; return true;
-    case IR_OP_xor: *result = a ^ b; return true;
+    case IR_OP_and:
+    case IR_OP_bit_and: *result = a & b; return true;
+    case IR_OP_or:
+    case IR_OP_bit_or: *result = a | b; return true;
+    case IR_OP_xor:
+    case IR_OP_bit_xor: *result = a ^ b; return true;
+    case IR_OP_shift_left:
+    case IR_OP_shift_right: *result = shift_bits(node->op == IR_OP_shift_left, dtype, a, b); return true;
     case IR_OP_equal: *result = a == b; return true;
     case IR_OP_less: *result = left < right; return true;
     case IR_OP_less_or_equal: *result = left <= right; return true;

@@ -81,6 +81,16 @@ mtl_status ir_infer_pow(const ir_infer_context *c, ir_type *type)
     return join_operands(c, type);
 }
 
+mtl_status ir_infer_broadcast_int(const ir_infer_context *c, ir_type *type)
+{
+    if (!ir_dtype_is_int(ir_infer_operand(c, 0)->dtype)) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "operand 0 is %s, expected integers",
+                       ir_infer_text(c, ir_infer_operand(c, 0)));
+    }
+    BASE_TRY(ir_infer_one_dtype(c));
+    return join_operands(c, type);
+}
+
 mtl_status ir_infer_broadcast_bool(const ir_infer_context *c, ir_type *type)
 {
     BASE_TRY(ir_infer_check_bool(c, 0));

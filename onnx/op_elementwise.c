@@ -64,6 +64,28 @@ mtl_status onnx_import_mod(onnx_node *node)
     return onnx_last(node, IR_OP_mod, operands, 2, &attr, 1);
 }
 
+mtl_status onnx_import_bit_shift(onnx_node *node)
+{
+    const char *direction = onnx_string(node, "direction");
+    bool left = strcmp(direction, "LEFT") == 0;
+    if (!left && strcmp(direction, "RIGHT") != 0) {
+        return onnx_fail(node, MTL_INVALID_DATA, "direction '%.40s', expected 'LEFT' or 'RIGHT'", direction);
+    }
+    ir_value operands[] = {onnx_in(node, 0), onnx_in(node, 1)};
+    return onnx_last(node, left ? IR_OP_shift_left : IR_OP_shift_right, operands, 2, NULL, 0);
+}
+
+/* x xor -1. */
+mtl_status onnx_import_bitwise_not(onnx_node *node)
+{
+    static const int64_t ones = -1;
+    mtl_dtype dtype = onnx_in_type(node, 0)->dtype;
+    ir_value operands[2] = {onnx_in(node, 0), 0};
+    BASE_TRY(ir_add_const_ints(node->importer->graph, &ones, 1, 0, node->importer->diag, &operands[1]));
+    BASE_TRY(onnx_emit(node, IR_OP_cast, &operands[1], 1, (ir_attr[]){IR_DTYPE(to, dtype)}, 1, &operands[1]));
+    return onnx_last(node, IR_OP_bit_xor, operands, 2, NULL, 0);
+}
+
 mtl_status onnx_import_prelu(onnx_node *node)
 {
     ir_type x = *onnx_in_type(node, 0);

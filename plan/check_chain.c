@@ -33,12 +33,14 @@ static const bool is_arithmetic[] = {
 #define RESULT_SAME true
 #define RESULT_BOOL false
 #define RESULT_LOGIC false
+#define RESULT_BITS false
 #define PLAN_BINARY(number, name, result) [number] = RESULT_##result,
 #include "plan/ops.def"
 #undef PLAN_BINARY
 #undef RESULT_SAME
 #undef RESULT_BOOL
 #undef RESULT_LOGIC
+#undef RESULT_BITS
 };
 
 /* The function whose attributes begin with number `first`. */

@@ -127,7 +127,7 @@ mtl_status plan_check_unary(const plan_step_check *check)
     return plan_expect_output(check, result, &shape);
 }
 
-typedef enum binary_result { RESULT_NONE, RESULT_SAME, RESULT_BOOL, RESULT_LOGIC } binary_result;
+typedef enum binary_result { RESULT_NONE, RESULT_SAME, RESULT_BOOL, RESULT_LOGIC, RESULT_BITS } binary_result;
 
 static const unsigned char binary_results[] = {
 #define PLAN_BINARY(number, name, result) [number] = RESULT_##result,
@@ -142,7 +142,7 @@ mtl_status plan_check_binary(const plan_step_check *check)
     unsigned function = check->step->function;
     binary_result result = binary_results[function];
     bool takes_bool = result == RESULT_LOGIC || function == PLAN_BINARY_equal;
-    bool takes_numbers = result != RESULT_LOGIC;
+    bool takes_numbers = result == RESULT_BITS ? a->dtype != MTL_F32 : result != RESULT_LOGIC;
     if (!(a->dtype == MTL_BOOL ? takes_bool : takes_numbers && plan_is_number(a->dtype))) {
         return plan_fail_here(check, "'%s' does not take %s", plan_function_name(PLAN_OP_binary, function),
                               mtl_dtype_name(a->dtype));
@@ -150,7 +150,8 @@ mtl_status plan_check_binary(const plan_step_check *check)
     BASE_TRY(plan_expect_dtype(check, "input 1", b, a->dtype));
     plan_shape shape = plan_shape_of(check, a), other = plan_shape_of(check, b);
     BASE_TRY(plan_broadcast(check, &shape, &other));
-    return plan_expect_output(check, result == RESULT_SAME ? (mtl_dtype)a->dtype : MTL_BOOL, &shape);
+    return plan_expect_output(check, result == RESULT_SAME || result == RESULT_BITS ? (mtl_dtype)a->dtype : MTL_BOOL,
+                              &shape);
 }
 
 mtl_status plan_check_where(const plan_step_check *check)

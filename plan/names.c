@@ -167,6 +167,9 @@ unsigned plan_op_since(unsigned op)
 unsigned plan_function_since(unsigned op, unsigned function)
 {
     unsigned since = function != 0 && op < LENGTH(function_sinces) ? function_sinces[op] : 0;
+    if (op == PLAN_OP_binary && function >= PLAN_BINARY_bit_and) {
+        since = 2;
+    }
     return since > plan_op_since(op) ? since : plan_op_since(op);
 }
 

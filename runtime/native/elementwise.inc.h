@@ -165,6 +165,7 @@ static void binary(plan_binary f, const float *a, size_t a_step, const float *b,
 #define RESULT_SAME KEEP
 #define RESULT_BOOL DROP
 #define RESULT_LOGIC DROP
+#define RESULT_BITS DROP
 #define PLAN_BINARY(number, name, result) RESULT_##result(number, name)
 #include "plan/ops.def"
 #undef RESULT_SAME
@@ -183,6 +184,7 @@ static void compare(plan_binary f, const float *a, size_t a_step, const float *b
 #undef RESULT_SAME
 #undef RESULT_BOOL
 #undef RESULT_LOGIC
+#undef RESULT_BITS
     };
     functions[f](a, a_step, b, b_step, y, n);
 }

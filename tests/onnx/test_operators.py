@@ -127,6 +127,25 @@ for name in ("Log", "Sqrt"):
 for name in ("Abs", "Neg", "Sign", "Identity"):
     for dtype in (I32, I64):
         add(name, x(3, dtype=dtype), since=13 if name == "Sign" else 11)
+for name in ("BitwiseAnd", "BitwiseOr", "BitwiseXor"):
+    for dtype in (I32, I64):
+        add(name, x(3, dtype=dtype), x(1, dtype=dtype), since=18)
+for dtype in (I32, I64):
+    add("BitwiseNot", x(3, dtype=dtype), since=18)
+
+
+@graph("BitShift")
+def shifts(b: Builder) -> list[str]:
+    """Of the bits of int64, as hashes have it: there and back through uint64, and through uint32."""
+    ids = b.input(x(4, dtype=I64, low=-(2**62), high=2**62))
+    found = []
+    for direction, kind, amount in (("RIGHT", np.uint64, 16), ("LEFT", np.uint64, 7), ("LEFT", np.uint32, 5), ("RIGHT", np.uint32, 3)):
+        code = 13 if kind is np.uint64 else 12
+        shifted = b.node("BitShift", b.node("Cast", ids, to=code), b.const(amount, kind), direction=direction)
+        found.append(b.node("Cast", shifted, to=7))
+    return found
+
+
 add("Relu", x(3, dtype=I32), since=14)
 add("Identity", x(3, dtype=BOOL))
 for name, values in {

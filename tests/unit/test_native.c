@@ -536,6 +536,27 @@ static void test_integers(void **unused)
     assert_memory_equal(flags, ((uint8_t[]){0, 0, 1, 0}), 4);
 }
 
+static void test_bits(void **unused)
+{
+    (void)unused;
+    const int64_t a[] = {-1, INT64_MIN, 0x123456789abcdef0, 5}, b[] = {63, 1, 64, -1};
+    int64_t y[4];
+    native_binary_i64(PLAN_BINARY_shift_right, a, 1, b, 1, y, 4);
+    assert_memory_equal(y, ((int64_t[]){1, INT64_C(1) << 62, 0, 0}), sizeof y);
+    native_binary_i64(PLAN_BINARY_shift_left, a, 1, b, 1, y, 4);
+    assert_memory_equal(y, ((int64_t[]){INT64_MIN, 0, 0, 0}), sizeof y);
+    native_binary_i64(PLAN_BINARY_bit_xor, a, 1, b, 1, y, 4);
+    assert_memory_equal(y, ((int64_t[]){-64, INT64_MIN + 1, 0x123456789abcdeb0, -6}), sizeof y);
+    const int32_t c[] = {-1, INT32_MIN}, d[] = {31, 32};
+    int32_t z[2];
+    native_binary_i32(PLAN_BINARY_shift_right, c, 1, d, 1, z, 2);
+    assert_memory_equal(z, ((int32_t[]){1, 0}), sizeof z);
+    native_binary_i32(PLAN_BINARY_bit_and, c, 1, d, 1, z, 2);
+    assert_memory_equal(z, ((int32_t[]){31, 0}), sizeof z);
+    native_binary_i32(PLAN_BINARY_bit_or, c, 1, d, 1, z, 2);
+    assert_memory_equal(z, ((int32_t[]){-1, INT32_MIN + 32}), sizeof z);
+}
+
 static void test_moves(void **unused)
 {
     (void)unused;
@@ -588,6 +609,8 @@ int main(void)
         cmocka_unit_test(test_binary),         cmocka_unit_test(test_softmax), cmocka_unit_test(test_reduce),
         cmocka_unit_test(test_layer_norm),     cmocka_unit_test(test_matmul),  cmocka_unit_test(test_integers),
         cmocka_unit_test(test_moves),          cmocka_unit_test(test_top_k),   cmocka_unit_test(test_batch_gather),
+
+        cmocka_unit_test(test_bits),           cmocka_unit_test(test_moves),
     };
     return cmocka_run_group_tests_name("native", tests, NULL, NULL);
 }

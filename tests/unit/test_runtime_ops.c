@@ -186,6 +186,15 @@ static void test_binary(void **state)
             }
         }
     }
+    for (unsigned f = PLAN_BINARY_bit_and; f <= PLAN_BINARY_shift_left; f++) { /* of small numbers: exact in double */
+        for (int way = 0; way < 4; way++) {
+            op_case c = {.op = PLAN_OP_binary, .function = f, .input_count = 2, .reference = reference_binary};
+            c.id_limit = 20;
+            c.in[0].dtype = c.out.dtype = way % 2 == 0 ? MTL_I64 : MTL_I32;
+            broadcast_case(&c, way, &seed);
+            check_case(&c, &seed);
+        }
+    }
     op_case equal = {
         .op = PLAN_OP_binary, .function = PLAN_BINARY_equal, .input_count = 2, .reference = reference_binary};
     equal.in[0].dtype = equal.out.dtype = MTL_BOOL;
