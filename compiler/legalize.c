@@ -168,7 +168,8 @@ static mtl_status widen_bits(ir_graph *graph, ir_node node, base_diag *diag)
             ir_remove(graph, ir_info(graph, cast)->node);
         }
     }
-    BASE_TRY(ir_insert(graph, node, old.op, NULL, operands, 2, NULL, 0, diag, &bits));
+    ir_op op = old.op == IR_OP_shift_right && dtype == MTL_U64 ? IR_OP_shift_right_zero : old.op;
+    BASE_TRY(ir_insert(graph, node, op, NULL, operands, 2, NULL, 0, diag, &bits));
     BASE_TRY(ir_insert(graph, node, IR_OP_cast, NULL, &bits, 1, (ir_attr[]){IR_DTYPE(to, dtype)}, 1, diag, &back));
     return put_in_place(graph, node, bits, back, diag);
 }
@@ -265,7 +266,8 @@ mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
         case IR_OP_bit_or:
         case IR_OP_bit_xor:
         case IR_OP_shift_left:
-        case IR_OP_shift_right: BASE_TRY(widen_bits(graph, node, diag)); break;
+        case IR_OP_shift_right:
+        case IR_OP_shift_right_zero: BASE_TRY(widen_bits(graph, node, diag)); break;
         case IR_OP_relu: BASE_TRY(compare_with_zero(graph, node, diag)); break;
         case IR_OP_pow: BASE_TRY(match_exponent(graph, node, diag)); break;
         default: break;

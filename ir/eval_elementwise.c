@@ -292,9 +292,15 @@ static bool pow_int(int64_t a, int64_t b, int64_t *result)
 }
 
 /* On the bits of numbers of that type. */
-static int64_t shift_bits(bool left, mtl_dtype dtype, int64_t a, int64_t b)
+static int64_t shift_bits(ir_op op, mtl_dtype dtype, int64_t a, int64_t b)
 {
     size_t width = 8 * mtl_dtype_size(dtype);
+    bool left = op == IR_OP_shift_left,
+         is_signed = dtype == MTL_I64 || dtype == MTL_I32 || dtype == MTL_I16 || dtype == MTL_I8;
+    if (op == IR_OP_shift_right && is_signed &&
+        a < 0) { /* the bits of ~a, which is not negative, come back as -1 - them */
+        return (uint64_t)b >= width ? -1 : ~(~a >> b);
+    }
     uint64_t bits = width == 64 ? (uint64_t)a : (uint64_t)a & (((uint64_t)1 << width) - 1);
     if ((uint64_t)b >= width) {
         return 0;
@@ -325,7 +331,8 @@ static bool binary_int(const ir_node_info *node, mtl_dtype dtype, int64_t a, int
     case IR_OP_xor:
     case IR_OP_bit_xor: *result = a ^ b; return true;
     case IR_OP_shift_left:
-    case IR_OP_shift_right: *result = shift_bits(node->op == IR_OP_shift_left, dtype, a, b); return true;
+    case IR_OP_shift_right:
+    case IR_OP_shift_right_zero: *result = shift_bits(node->op, dtype, a, b); return true;
     case IR_OP_equal: *result = a == b; return true;
     case IR_OP_less: *result = left < right; return true;
     case IR_OP_less_or_equal: *result = left <= right; return true;

@@ -83,7 +83,8 @@ void native_test(plan_unary f, const float *x, uint8_t *y, size_t n)
         case PLAN_BINARY_bit_or: LOOP((i##bits)((u##bits) * a | (u##bits) * b));                                       \
         case PLAN_BINARY_bit_xor: LOOP((i##bits)((u##bits) * a ^ (u##bits) * b));                                      \
         case PLAN_BINARY_shift_left: LOOP((u##bits) * b < bits ? (i##bits)((u##bits) * a << *b) : 0);                  \
-        case PLAN_BINARY_shift_right: LOOP((u##bits) * b < bits ? (i##bits)((u##bits) * a >> *b) : 0);                 \
+        case PLAN_BINARY_shift_right: LOOP((u##bits) * b < bits ? *a >> *b : -(*a < 0));                               \
+        case PLAN_BINARY_shift_right_zero: LOOP((u##bits) * b < bits ? (i##bits)((u##bits) * a >> *b) : 0);                 \
         default: break;                                                                                                \
         }                                                                                                              \
     }                                                                                                                  \

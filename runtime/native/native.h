@@ -170,7 +170,7 @@ void native_unary_i64(plan_unary f, const int64_t *x, int64_t *y, size_t n);
 void native_not(const uint8_t *x, uint8_t *y, size_t n);
 void native_test(plan_unary f, const float *x, uint8_t *y, size_t n);
 
-/* As in native_kernels, and bit_and .. shift_right. Integers wrap; division and modulo by zero give 0; pow with a negative exponent truncates (0
+/* As in native_kernels, and bit_and .. shift_right_zero. Integers wrap; division and modulo by zero give 0; pow with a negative exponent truncates (0
  * for base 0). prelu: x < 0 ? slope * x : x. */
 void native_binary_i32(plan_binary f, const int32_t *a, size_t a_step, const int32_t *b, size_t b_step, int32_t *y,
                        size_t n);

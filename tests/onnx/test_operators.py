@@ -146,6 +146,14 @@ def shifts(b: Builder) -> list[str]:
     return found
 
 
+@graph("BitShift", since=28)
+def signed_shifts(b: Builder) -> list[str]:
+    """The sign comes in on the right of numbers below 0."""
+    ids = b.input(x(4, dtype=I64, low=-(2**62), high=2**62))
+    amount = b.input(x(4, dtype=I64, low=0, high=63))
+    return [b.node("BitShift", ids, amount, direction=direction) for direction in ("RIGHT", "LEFT")]
+
+
 add("Relu", x(3, dtype=I32), since=14)
 add("Identity", x(3, dtype=BOOL))
 for name, values in {

@@ -279,7 +279,8 @@ static double binary_number(plan_binary f, double a, double b, bool integer)
     case PLAN_BINARY_bit_or: return (double)((int64_t)a | (int64_t)b);
     case PLAN_BINARY_bit_xor: return (double)((int64_t)a ^ (int64_t)b);
     case PLAN_BINARY_shift_left: return b < 0 ? 0 : a * pow(2, b); /* of small numbers */
-    case PLAN_BINARY_shift_right: return 0;                        /* tests/unit/test_native.c */
+    case PLAN_BINARY_shift_right: return floor(b < 0 ? (a < 0 ? -1 : 0) : a / pow(2, b));
+    case PLAN_BINARY_shift_right_zero: return 0; /* tests/unit/test_native.c */
     }
     return 0;
 }

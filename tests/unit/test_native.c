@@ -542,6 +542,8 @@ static void test_bits(void **unused)
     const int64_t a[] = {-1, INT64_MIN, 0x123456789abcdef0, 5}, b[] = {63, 1, 64, -1};
     int64_t y[4];
     native_binary_i64(PLAN_BINARY_shift_right, a, 1, b, 1, y, 4);
+    assert_memory_equal(y, ((int64_t[]){-1, INT64_MIN / 2, 0, 0}), sizeof y);
+    native_binary_i64(PLAN_BINARY_shift_right_zero, a, 1, b, 1, y, 4);
     assert_memory_equal(y, ((int64_t[]){1, INT64_C(1) << 62, 0, 0}), sizeof y);
     native_binary_i64(PLAN_BINARY_shift_left, a, 1, b, 1, y, 4);
     assert_memory_equal(y, ((int64_t[]){INT64_MIN, 0, 0, 0}), sizeof y);
@@ -550,6 +552,8 @@ static void test_bits(void **unused)
     const int32_t c[] = {-1, INT32_MIN}, d[] = {31, 32};
     int32_t z[2];
     native_binary_i32(PLAN_BINARY_shift_right, c, 1, d, 1, z, 2);
+    assert_memory_equal(z, ((int32_t[]){-1, -1}), sizeof z);
+    native_binary_i32(PLAN_BINARY_shift_right_zero, c, 1, d, 1, z, 2);
     assert_memory_equal(z, ((int32_t[]){1, 0}), sizeof z);
     native_binary_i32(PLAN_BINARY_bit_and, c, 1, d, 1, z, 2);
     assert_memory_equal(z, ((int32_t[]){31, 0}), sizeof z);
@@ -609,8 +613,7 @@ int main(void)
         cmocka_unit_test(test_binary),         cmocka_unit_test(test_softmax), cmocka_unit_test(test_reduce),
         cmocka_unit_test(test_layer_norm),     cmocka_unit_test(test_matmul),  cmocka_unit_test(test_integers),
         cmocka_unit_test(test_moves),          cmocka_unit_test(test_top_k),   cmocka_unit_test(test_batch_gather),
-
-        cmocka_unit_test(test_bits),           cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_bits),
     };
     return cmocka_run_group_tests_name("native", tests, NULL, NULL);
 }

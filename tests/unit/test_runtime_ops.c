@@ -186,7 +186,7 @@ static void test_binary(void **state)
             }
         }
     }
-    for (unsigned f = PLAN_BINARY_bit_and; f <= PLAN_BINARY_shift_left; f++) { /* of small numbers: exact in double */
+    for (unsigned f = PLAN_BINARY_bit_and; f <= PLAN_BINARY_shift_right; f++) { /* of small numbers: exact in double */
         for (int way = 0; way < 4; way++) {
             op_case c = {.op = PLAN_OP_binary, .function = f, .input_count = 2, .reference = reference_binary};
             c.id_limit = 20;
