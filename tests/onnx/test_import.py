@@ -147,13 +147,49 @@ class TestFrozenBatch:
         assert "keeps that of the candidates" in probe.run(dynamic, "--sources").stdout
 
 
+    def test_squeeze_of_pytorch_keeps_other_axes(self, probe: Probe) -> None:
+        """Its dynamo exporter writes a squeeze that does nothing as a Squeeze, which the standard refuses."""
+        squeeze = model([node("Squeeze", ["x", "axes"], ["y"])], [constant("axes", [1], np.int64)])
+        probe.refuse(squeeze, "not of extent 1")
+        squeeze.producer_name = "pytorch"
+        assert "f32[batch, 4]" in probe.text(squeeze)
+        assert "keeps an axis" in probe.run(squeeze, "--sources").stdout
+
+    def test_pads_computed_from_constants(self, probe: Probe) -> None:
+        """As the TorchScript exporter writes F.pad: through a matrix, turned round."""
+        consts = [constant("p", [3, 1], np.int64), constant("s", [-1, 2], np.int64), constant("f", [-1], np.int64),
+                  constant("o", [0, 0], np.int64), constant("a", [1], np.int64), constant("b", [-1], np.int64),
+                  constant("e", [-2**31], np.int64)]  # fmt: skip
+        nodes = [
+            node("Concat", ["p", "o"], ["all"], axis=0),
+            node("Reshape", ["all", "s"], ["pairs"]),
+            node("Slice", ["pairs", "b", "e", "o1", "b"], ["turned"]),
+            node("Transpose", ["turned"], ["sides"], perm=[1, 0]),
+            node("Reshape", ["sides", "f"], ["pads"]),
+            node("Pad", ["x", "pads"], ["y"]),
+        ]
+        consts.append(constant("o1", [0], np.int64))
+        assert "f32[batch, 8]" in probe.text(model(nodes, consts))
+
+
 class TestNodes:
-    @pytest.mark.parametrize("op", ["TopK", "Loop", "Scan", "GRU", "NonZero", "Conv"])
+    @pytest.mark.parametrize("op", ["MaxPool", "Loop", "Scan", "Resize"])
     def test_not_supported(self, probe: Probe, op: str) -> None:
         probe.refuse(model([node(op, ["x"], ["y"], name="n")]), f"node 'n' ({op}): the operator is not supported")
 
+    @pytest.mark.parametrize(
+        ("op", "why"),
+        {
+            "NonZero": "the extents of its result depend on data",
+            "Unique": "the extents of its result depend on data",
+            "RandomNormalLike": "it draws random numbers",
+        }.items(),
+    )
+    def test_never_supported(self, probe: Probe, op: str, why: str) -> None:
+        probe.refuse(model([node(op, ["x"], ["y"], name="n")]), f"node 'n' ({op}): {why}")
+
     def test_made_up_name(self, probe: Probe) -> None:
-        probe.refuse(model([node("Relu", ["x"], ["h"]), node("TopK", ["h"], ["y"])]), "node 'TopK_1' (TopK)")
+        probe.refuse(model([node("Relu", ["x"], ["h"]), node("MaxPool", ["h"], ["y"])]), "node 'MaxPool_1' (MaxPool)")
 
     @pytest.mark.parametrize("domain", ["com.microsoft", "ai.onnx.ml"])
     def test_domain(self, probe: Probe, domain: str) -> None:
