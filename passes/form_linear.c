@@ -27,7 +27,17 @@
  *     %r = reshape(%l)                            : f32[B, G, N]
  *     %y = transpose(%r) perm=[1, 0, 2]           : f32[G, B, N]
  *
- * A constant on the left is left alone.
+ * A constant on the left of single columns is a layer of rows,
+ *
+ *     %y = matmul(%w, %x)                         : f32[B, M, 1]      with w (M, K), x (B, K, 1)
+ *
+ * becomes
+ *
+ *     %r = reshape(%x)                            : f32[B, K]
+ *     %l = linear(%r, %w') act=""                 : f32[B, M]
+ *     %y = reshape(%l)                            : f32[B, M, 1]
+ *
+ * and so is a batch of them, w (G, M, K) and x (B, G, K, 1). On the left of wider operands it is left alone.
  */
 #include <math.h>
 #include <string.h>
@@ -131,10 +141,63 @@ static mtl_status finish_wide(passes_rewriter *r, ir_node n, ir_value x, ir_valu
     return passes_become(r, n, IR_OP_transpose, &split, 1, &attr, 1, NULL);
 }
 
+/* (G, M, K) to (G, K, M), in whatever form the elements are; without the axis of groups where there is one. */
+static mtl_status turn_weights(passes_rewriter *r, ir_value c, const int64_t *shape, ir_value *result)
+{
+    ir_tensor tensor = *ir_info(r->graph, c)->tensor;
+    size_t g = (size_t)shape[0], m = (size_t)shape[1], k = (size_t)shape[2];
+    size_t size = tensor.raw != NULL ? mtl_dtype_size(tensor.dtype) : sizeof(double);
+    const unsigned char *from = tensor.raw != NULL ? tensor.raw : (const void *)tensor.f;
+    unsigned char *to = base_arena_alloc_array(r->graph->arena, tensor.count, size);
+    BASE_TRY_MEMORY(to, r->diag);
+    for (size_t i = 0; i < g * m; i++) {
+        for (size_t j = 0; j < k; j++) {
+            memcpy(to + ((i / m * k + j) * m + i % m) * size, from + (i * k + j) * size, size);
+        }
+    }
+    if (tensor.raw != NULL) {
+        tensor.raw = to;
+    } else {
+        tensor.f = (const double *)(const void *)to;
+    }
+    tensor.rank = shape[0] == 1 ? 2 : 3;
+    memset(tensor.shape, 0, sizeof tensor.shape);
+    tensor.shape[0] = shape[0];
+    tensor.shape[tensor.rank - 2] = shape[2];
+    tensor.shape[tensor.rank - 1] = shape[1];
+    return passes_add_const(r, ir_info(r->graph, c)->name, &tensor, result);
+}
+
+/* A constant on the left of single columns. */
+static mtl_status form_layer_of_columns(passes_rewriter *r, ir_node n)
+{
+    const ir_node_info *node = ir_node_of(r->graph, n);
+    ir_value w = node->inputs[0], x = node->inputs[1], layer;
+    const ir_tensor *tensor = ir_info(r->graph, w)->tensor;
+    ir_type type = *ir_type_of(r->graph, x);
+    if (!ir_dtype_is_float(type.dtype) || tensor->rank < 2 || tensor->rank > 3 || tensor->count == 0 || type.rank < 3 ||
+        type.rank < tensor->rank || !ir_dim_is(type.dim[type.rank - 1], 1)) {
+        return MTL_OK;
+    }
+    int64_t shape[] = {tensor->rank == 3 ? tensor->shape[0] : 1, tensor->shape[tensor->rank - 2],
+                       tensor->shape[tensor->rank - 1]};
+    if (shape[0] != 1 && (type.rank < 4 || !ir_dim_is(type.dim[type.rank - 3], shape[0]))) {
+        return MTL_OK; /* columns that all groups share, or no others than theirs */
+    }
+    type.rank--;
+    BASE_TRY(turn_weights(r, w, shape, &w));
+    BASE_TRY(passes_insert(r, n, IR_OP_reshape, NULL, &x, 1, NULL, 0, &type, &x));
+    BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, (ir_value[]){x, w}, 2, &no_activation, 1, NULL, &layer));
+    return passes_become(r, n, IR_OP_reshape, &layer, 1, NULL, 0, NULL);
+}
+
 static mtl_status form_layer(passes_rewriter *r, ir_node n)
 {
     const ir_node_info *node = ir_node_of(r->graph, n);
     ir_value x = node->inputs[0], w = node->inputs[1];
+    if (ir_is_const(r->graph, x) && !ir_is_const(r->graph, w)) {
+        return form_layer_of_columns(r, n);
+    }
     if (!ir_is_const(r->graph, w) || ir_is_const(r->graph, x) || !ir_dtype_is_float(ir_type_of(r->graph, w)->dtype)) {
         return MTL_OK;
     }
