@@ -10,7 +10,7 @@
 typedef struct step_draft {
     plan_op op;
     unsigned function;
-    uint32_t inputs[4], output;
+    uint32_t inputs[5], output;
     const uint32_t *many; /* instead of inputs, when there may be more of them */
     size_t input_count;
     int64_t attrs[2 * MTL_MAX_RANK];
@@ -246,6 +246,24 @@ static mtl_status gru_step(compiler_lowering *lowering, const ir_node_info *node
     return state != 0 ? compiler_tensor(lowering, state, &draft->inputs[3]) : MTL_OK;
 }
 
+_Static_assert((int)IR_ATTENTION_KEYS == (int)PLAN_ATTENTION_KEYS &&
+                   (int)IR_ATTENTION_WIDTH == (int)PLAN_ATTENTION_WIDTH,
+               "what the IR calls attention is what a step can do");
+
+static mtl_status attention_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
+{
+    const int64_t *starts = ir_find_attr(node, IR_ATTR_starts)->ints, *sizes = ir_find_attr(node, IR_ATTR_sizes)->ints;
+    const char *empty = ir_find_attr(node, IR_ATTR_empty)->text;
+    draft->attrs[PLAN_ATTENTION_HEADS] = ir_attr_int(node, IR_ATTR_heads);
+    memcpy(&draft->attrs[PLAN_ATTENTION_Q], starts, 3 * sizeof *starts);
+    memcpy(&draft->attrs[PLAN_ATTENTION_SIZE], sizes, 2 * sizeof *sizes);
+    draft->attrs[PLAN_ATTENTION_SCALE] = plan_float_attr(ir_attr_float(node, IR_ATTR_scale));
+    draft->attrs[PLAN_ATTENTION_FILL] = plan_float_attr(ir_attr_float(node, IR_ATTR_fill));
+    draft->attrs[PLAN_ATTENTION_EMPTY] = strcmp(empty, "nan") == 0 ? 0 : strcmp(empty, "nan_is_zero") == 0 ? 1 : 2;
+    draft->attr_count = PLAN_ATTENTION_ATTRS;
+    return operands(lowering, node, draft);
+}
+
 static mtl_status scan_step(compiler_lowering *lowering, const ir_node_info *node, step_draft *draft)
 {
     draft->function = function_code(PLAN_OP_scan, ir_op_table(node->op)->name + strlen("cum"));
@@ -338,6 +356,7 @@ static step_rule find_step(ir_op op)
     case IR_OP_bag: return (step_rule){PLAN_OP_bag, bag_step};
     case IR_OP_mix: return (step_rule){PLAN_OP_mix, mix_step};
     case IR_OP_gru: return (step_rule){PLAN_OP_gru, gru_step};
+    case IR_OP_attention: return (step_rule){PLAN_OP_attention, attention_step};
     case IR_OP_chain: return (step_rule){PLAN_OP_chain, chain_step};
     case IR_OP_cumsum:
     case IR_OP_cumprod: return (step_rule){PLAN_OP_scan, scan_step};

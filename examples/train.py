@@ -52,6 +52,8 @@ def check_names(given: argparse.Namespace) -> None:
             raise ValueError(f"no world {name!r}; there are {', '.join(worlds())}")
     if given.seed < 0:
         raise ValueError(f"--seed {given.seed}: 0 or more")
+    if given.all and given.data:
+        raise ValueError("--all trains on planted data")
     if given.all and given.model:
         raise ValueError("--all is every model: --models M,... chooses some")
     if not given.all and not given.model:
@@ -69,13 +71,33 @@ def show_scores(trained, baseline) -> None:
         print(f"  {name:{width}}  " + "  ".join(shown))
 
 
+def data(given: argparse.Namespace):
+    """The World to train on: planted, or of a public format, which brings its own rows."""
+    from examples.data.planted import make
+    from examples.data.readers import READERS, open_world
+    from examples.training import runs
+
+    if given.data is None:
+        return make(given.world or runs.named_worlds(given.model)[0], given.rows, given.seed)
+    if given.world:
+        raise ValueError("--data or --world, not both")
+    format, equals, folder = given.data.partition("=")
+    if not equals or format not in READERS:
+        raise ValueError(f"--data {given.data}: FORMAT=FOLDER, FORMAT one of {', '.join(READERS)}")
+    world = open_world(format, folder)
+    given.rows = len(world.train)
+    for note in world.notes:
+        print(f"  {note}")
+    return world
+
+
 def train_one(given: argparse.Namespace) -> int:
     """0 if the compiled models score as PyTorch does, else 1."""
-    from examples.data.planted import make
+    from examples.data.vocabulary import save
     from examples.training import arguments, runs
 
-    name = given.world or runs.default_world(given.model)
-    world = make(name, given.rows, given.seed)
+    world = data(given)
+    name = world.name
     options = arguments.options(given, [task.name for task in world.tasks])
     folder = runs.place(given.folder, given.model, name, given.rows, options)
     print(
@@ -103,6 +125,8 @@ def train_one(given: argparse.Namespace) -> int:
         )
         print(f"  {one.exporter} opset {one.opset or '?'}: {fate}")
     result.save(folder / "result.json")
+    if world.vocabularies:
+        save(world.vocabularies, folder / "vocabularies.json")
     if not given.no_report:
         from examples.training import report
 
@@ -139,7 +163,7 @@ def main() -> int:
 
             return table.run(given)
         return train_one(given)
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

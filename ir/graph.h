@@ -11,6 +11,7 @@
  *   print.c parse.c    the text form      verify.c   the invariants below
  *   lex.c text.c       its words              chain.c    the program of a chain
  *   params.c           which param a value is made of   lookup.c   ids outside of their table
+ *   attention.c        attention: inference, evaluation
  *   einsum.c           einsum by transpose, reshape, matmul
  */
 #ifndef IR_GRAPH_H
@@ -123,6 +124,9 @@ typedef struct ir_value_info {
 } ir_value_info;
 
 enum { IR_CONTENT_MAX = 64 };
+
+/* What `attention` takes: short sequences. */
+enum { IR_ATTENTION_KEYS = 512, IR_ATTENTION_WIDTH = 256 };
 
 typedef struct ir_node_info {
     ir_op op;

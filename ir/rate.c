@@ -384,6 +384,22 @@ static ir_rate ir_rate_gru(const ir_infer_context *c, const ir_type *type)
     return merged;
 }
 
+/* So does attention; its masks have another rank than its result. */
+static ir_rate ir_rate_attention(const ir_infer_context *c, const ir_type *type)
+{
+    ir_rate merged = plain_rate(c);
+    (void)type;
+    if (merged.kind == IR_RATE_BATCH) {
+        return rate_batch;
+    }
+    for (uint32_t i = 0; i < c->info->input_count; i++) {
+        if (is_row(c, i) && (rate_of(c, i)->axis != 0 || !merge_row(&merged, rate_of(c, i), 0))) {
+            return rate_batch;
+        }
+    }
+    return merged;
+}
+
 static rate_function *const functions[IR_OP_COUNT] = {
 #define OP(name, min, max, outputs, infer, rate, eval, attrs) [IR_OP_##name] = ir_rate_##rate,
 #include "ir/ops.def"

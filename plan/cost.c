@@ -58,6 +58,12 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_reduce: return 0;     /* counted by its input */
     case PLAN_OP_bag: return times_up(lookups_per_bag(view, step), step->input_count > 2 ? 2 : 1);
     case PLAN_OP_mix: return times_up(2, (uint64_t)plan_dims(view, first)[2].fixed); /* and the softmax, by its input */
+    case PLAN_OP_attention: { /* of a column of the values: its share of the scores, their softmax, its sum */
+        const int64_t *attrs = view->attrs + step->attrs;
+        uint64_t keys = (uint64_t)plan_dims(view, plan_operand(view, step, 1))[1].fixed;
+        uint64_t size = (uint64_t)attrs[PLAN_ATTENTION_SIZE], values = (uint64_t)attrs[PLAN_ATTENTION_VALUE_SIZE];
+        return times_up(keys, add_up(2, add_up(times_up(2, size), 5) / values));
+    }
     case PLAN_OP_chain: return step->attr_count / PLAN_CHAIN_ATTRS;
     case PLAN_OP_gru: return add_up(times_up(6, (uint64_t)plan_dims(view, plan_result(view, step))[2].fixed), 15);
     case PLAN_OP_top_k: return 0; /* comparisons are none */

@@ -149,6 +149,21 @@ typedef enum plan_bag_attr {
     PLAN_BAG_B = 8,
 } plan_bag_attr;
 
+/* The attributes of attention. */
+typedef enum plan_attention_attr {
+    PLAN_ATTENTION_HEADS = 0,
+    PLAN_ATTENTION_Q = 1, /* the first columns of q, k, v that belong to it */
+    PLAN_ATTENTION_K = 2,
+    PLAN_ATTENTION_V = 3,
+    PLAN_ATTENTION_SIZE = 4,       /* columns of a head of q and k */
+    PLAN_ATTENTION_VALUE_SIZE = 5, /* columns of a head of v and y */
+    PLAN_ATTENTION_SCALE = 6,      /* binary64 */
+    PLAN_ATTENTION_FILL = 7,       /* binary64: the score where keep is false */
+    PLAN_ATTENTION_EMPTY = 8,      /* 0..2: queries without keys, see docs/plan-format.md */
+} plan_attention_attr;
+
+enum { PLAN_ATTENTION_ATTRS = 9, PLAN_ATTENTION_KEYS = 512, PLAN_ATTENTION_WIDTH = 256 };
+
 typedef enum plan_op {
 #define PLAN_OP(number, name, ...) PLAN_OP_##name = number,
 #include "plan/ops.def"

@@ -190,6 +190,8 @@ runtime_affine runtime_elements(const plan_view *view, const plan_tensor *tensor
 runtime_affine runtime_times(runtime_affine a, runtime_affine b);
 /* Bytes from one candidate of a tensor to the next, 0 for one without candidates; they lead (plan_candidates_lead). */
 size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor);
+/* Elements from one row of an operand (B, fixed, ..), a window or not, to the next; 0 where it has one row for all. */
+size_t runtime_row_stride(const plan_view *view, const plan_tensor *tensor);
 /* Whether an operand or the result of the step at hand is a window. */
 bool runtime_has_window(const runtime_context *context);
 /* "step 12 (linear, 'expert0')" goes before the message; returns `status`. */
@@ -218,6 +220,7 @@ mtl_status runtime_prepare_top_k(const runtime_context *context, runtime_step *r
 mtl_status runtime_prepare_copy(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_store(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_extents(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_attention(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_gru(const runtime_context *context, runtime_step *result);

@@ -58,6 +58,16 @@ size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor)
            (plan_is_window(tensor) ? tensor->pitch : (size_t)runtime_elements(view, tensor, 0, tensor->rank).per_row);
 }
 
+size_t runtime_row_stride(const plan_view *view, const plan_tensor *tensor)
+{
+    runtime_affine rows = runtime_extent(view, tensor, 0);
+    if (rows.per_row == 1 && rows.fixed == 0) {
+        return runtime_pitch(view, tensor) / mtl_dtype_size((mtl_dtype)tensor->dtype);
+    }
+    bool one = rows.fixed == 1 && rows.per_row == 0;
+    return one ? 0 : (size_t)runtime_elements(view, tensor, 1, tensor->rank).fixed;
+}
+
 bool runtime_has_window(const runtime_context *context)
 {
     for (unsigned i = 0; i <= context->step->input_count; i++) { /* the result is behind the inputs */

@@ -23,17 +23,6 @@ static mtl_status mix_run(const void *state, const runtime_frame *frame)
     return MTL_OK;
 }
 
-/* Elements from one row of an operand (B, ., .), a window or not, to the next; 0 where it has one row for all. */
-static size_t row_stride(const plan_view *view, const plan_tensor *tensor)
-{
-    runtime_affine rows = runtime_extent(view, tensor, 0);
-    if (rows.per_row == 1 && rows.fixed == 0) {
-        return runtime_pitch(view, tensor) / sizeof(float);
-    }
-    bool one = rows.fixed == 1 && rows.per_row == 0;
-    return one ? 0 : (size_t)runtime_elements(view, tensor, 1, tensor->rank).fixed;
-}
-
 /* Whether all tasks take the same vectors in the same order. */
 static bool same_index(const native_mix *call)
 {
@@ -58,10 +47,10 @@ mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *res
     s->y = runtime_ref_of(view, y);
     s->rows = runtime_extent(view, y, 0);
     s->call = (native_mix){
-        .weights_stride = row_stride(view, weights),
-        .values_stride = row_stride(view, values),
+        .weights_stride = runtime_row_stride(view, weights),
+        .values_stride = runtime_row_stride(view, values),
         .index = view->attrs + context->step->attrs,
-        .y_stride = row_stride(view, y),
+        .y_stride = runtime_row_stride(view, y),
         .tasks = (size_t)runtime_extent(view, weights, 1).fixed,
         .experts = (size_t)runtime_extent(view, weights, 2).fixed,
         .h = (size_t)runtime_extent(view, values, 2).fixed,

@@ -114,7 +114,8 @@ static json_t *attrs_of(const plan_view *view, const plan_step *step, bool *ok)
     unsigned count = unary ? plan_unary_parameters(step->function) : step->attr_count;
     for (unsigned i = 0; i < count; i++) {
         bool chain = step->op == PLAN_OP_chain && i % PLAN_CHAIN_ATTRS >= PLAN_CHAIN_A;
-        bool real = unary || chain || (step->op == PLAN_OP_bag && i >= PLAN_BAG_A) ||
+        bool attention = step->op == PLAN_OP_attention && (i == PLAN_ATTENTION_SCALE || i == PLAN_ATTENTION_FILL);
+        bool real = unary || chain || attention || (step->op == PLAN_OP_bag && i >= PLAN_BAG_A) ||
                     (step->op == PLAN_OP_layer_norm && i == 1) || (step->op == PLAN_OP_scan && i >= 4);
         append(array, real ? real_of(plan_attr_float(view, step, i)) : json_integer(view->attrs[step->attrs + i]), ok);
     }

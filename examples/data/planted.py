@@ -54,9 +54,9 @@ FUNNEL_RATES = (0.2, 0.06, 0.02)
 CALIBRATION_ROWS = 20_000  # how many rows the biases are computed with
 REGIONS = 10
 SURFACES = 3
-LENGTHS = {"clicked": 30, "carted": 20, "ordered": 20}
-CATEGORIES = 10
-ITEMS_PER_CATEGORY = 12
+LENGTHS = {"clicked": 20, "carted": 12, "ordered": 12}
+CATEGORIES = 6
+ITEMS_PER_CATEGORY = 10
 CLASSES = 5
 
 

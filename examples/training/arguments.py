@@ -86,6 +86,12 @@ def parser() -> Parser:
         "--world", metavar="W", help="planted data (default: the first that M's paper is good at)"
     )
     what.add_argument(
+        "--data",
+        metavar="FORMAT=FOLDER",
+        help="public data instead, as examples/data reads them: ali-ccp, aliexpress, kuairand-pure, "
+        "movielens-1m",
+    )
+    what.add_argument(
         "--rows", type=positive, default=20_000, help="training rows (default: %(default)s)"
     )
     what.add_argument(

@@ -27,6 +27,7 @@ from examples.training.sampling import balanced_weights, order
 from examples.zoo.ranker import Ranker
 from examples.zoo.tasks import Task
 
+ROWS = 1024  # a call where nothing is learnt: activations stay in cache, and any number of rows will do
 PROBE = 512  # rows on which gradients are compared after each epoch
 
 
@@ -99,8 +100,8 @@ def predict(model: nn.Module, split: Split, tasks: Sequence[Task]) -> list[np.nd
     """Scores of a model in eval mode, one array a task: (B,), classes (B, C)."""
     model.eval()
     parts: list[list[Tensor]] = [[] for _ in tasks]
-    for start in range(0, len(split.labels), 4096):
-        outputs = model(*rows_of(split, slice(start, start + 4096)))
+    for start in range(0, len(split.labels), ROWS):
+        outputs = model(*rows_of(split, slice(start, start + ROWS)))
         for part, task, output in zip(parts, tasks, outputs):
             part.append(output if task.kind == "multiclass" else output.reshape(-1))
     return [torch.cat(part).numpy() for part in parts]
@@ -254,7 +255,11 @@ class Trainer:
         self.model.eval()
         valid, tasks, history = self.world.valid, self.world.tasks, self.history
         with torch.no_grad():
-            logits = self._logits(rows_of(valid, slice(None)))
+            parts = [
+                self._logits(rows_of(valid, slice(start, start + ROWS)))
+                for start in range(0, len(valid.labels), ROWS)
+            ]
+            logits = [torch.cat(values) for values in zip(*parts)]
             losses = [loss.item() for loss in self.losses.per_task(logits, valid.labels)]
             scores = [task.served(logit).numpy() for task, logit in zip(tasks, logits)]
         history.valid.append(losses)

@@ -4,6 +4,7 @@ are JSON, so that a table that was interrupted goes on, and a report can show ea
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from examples.data import World
+from examples.data.planted import make, worlds
 from examples.training import compiled, metrics
 from examples.training.loop import History, Options, Served, Trainer, predict
 from examples.training.losses import steps
@@ -227,9 +229,16 @@ def check(trained: Trained, folder: Path) -> list[compiled.Compiled]:
     return found
 
 
-def default_world(model: str) -> str:
-    """The first that the ranker's paper says it is good at."""
-    return next(iter(RANKERS[model].beats), "funnel")
+def named_worlds(model: str) -> tuple[str, ...]:
+    """Those that the ranker's paper says it is good at; without any, the first that it can be built
+    for."""
+    entry = RANKERS[model]
+
+    def fits(name: str) -> bool:
+        world = make(name, rows=8)
+        return not entry.why_not(world.schema, world.tasks)
+
+    return entry.beats or tuple(itertools.islice(filter(fits, worlds()), 1))
 
 
 def earlier(folder: Path, world: str, rows: int, seed: int) -> list[Result]:

@@ -1,5 +1,6 @@
 /* The kernels of one ISA. Meson compiles this file once for each, with that ISA's flags and NATIVE_ISA, and with
  * -ffp-contract=fast in all: whether a multiply-add is fused depends on the ISA, never on where it stands. */
+#include "runtime/native/attention.inc.h"
 #include "runtime/native/bag.inc.h"
 #include "runtime/native/elementwise.inc.h"
 #include "runtime/native/gru.inc.h"
@@ -39,4 +40,5 @@ const native_kernels TABLE(NATIVE_ISA) = {
     .gru = gru,
     .scan = scan,
     .bag = bag,
+    .attention = attention,
 };

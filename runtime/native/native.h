@@ -91,6 +91,39 @@ typedef struct native_bag {
     float fill;
 } native_bag;
 
+/* What attention gives for a query whose keys are all masked with -infinity. */
+typedef enum native_empty {
+    NATIVE_EMPTY_IS_NAN = 0,      /* what softmax gives */
+    NATIVE_EMPTY_NAN_IS_ZERO = 1, /* shares that are NaN, for whatever reason, count as 0 */
+    NATIVE_EMPTY_IS_ZERO = 2,     /* zeros where the largest score is -infinity */
+} native_empty;
+
+enum {
+    NATIVE_ATTENTION_KEYS = PLAN_ATTENTION_KEYS,
+    NATIVE_ATTENTION_WIDTH = PLAN_ATTENTION_WIDTH,
+};
+
+/* Attention of each head h of each row r: y[r, i, h] = sum over j of p[i, j] v[r, j, h], p the softmax over j of
+ * s[i, j] = scale q[r, i, h] . k[r, j, h] + bias[r, h, i, j], or fill where keep[r, h, i, j] is 0. The heads of a position
+ * are adjacent, `width` (`value_width`) floats each. */
+typedef struct native_attention {
+    const float *q, *k, *v;
+    size_t q_row, k_row, v_row;             /* floats between rows; 0: one for all */
+    size_t q_step, k_step, v_step;          /* floats between positions */
+    const float *bias;                      /* keys are adjacent; NULL: none */
+    size_t bias_row, bias_head, bias_query; /* 0: one for all */
+    const uint8_t *keep;                    /* 0, 1; as bias */
+    size_t keep_row, keep_head, keep_query;
+    float *y;
+    size_t y_row, y_step;
+    size_t rows, heads, queries;
+    size_t keys;  /* 1 .. NATIVE_ATTENTION_KEYS */
+    size_t width; /* 1 .. NATIVE_ATTENTION_WIDTH */
+    size_t value_width;
+    float scale, fill;
+    native_empty empty;
+} native_attention;
+
 /* One ISA. `f` is a number of the list in plan/ops.def that the comment names. */
 typedef struct native_kernels {
     mtl_isa isa;
@@ -137,6 +170,8 @@ typedef struct native_kernels {
 
     /* y overlaps nothing. */
     void (*bag)(const native_bag *call);
+    /* y overlaps nothing. */
+    void (*attention)(const native_attention *call);
 } native_kernels;
 
 /* The kernels of one ISA; NULL when this build or this CPU (its operating system included) lacks it. AUTO: the best

@@ -281,6 +281,57 @@ static void bag(const native_bag *call)
     }
 }
 
+/* The masked score of query i and key j of head h of row r. */
+static float attention_score(const native_attention *call, size_t r, size_t h, size_t i, size_t j)
+{
+    const float *q = call->q + r * call->q_row + i * call->q_step + h * call->width;
+    const float *k = call->k + r * call->k_row + j * call->k_step + h * call->width;
+    float score = 0;
+    for (size_t c = 0; c < call->width; c++) {
+        score += q[c] * k[c];
+    }
+    score *= call->scale;
+    if (call->bias != NULL) {
+        score += call->bias[r * call->bias_row + h * call->bias_head + i * call->bias_query + j];
+    }
+    bool kept = call->keep == NULL || call->keep[r * call->keep_row + h * call->keep_head + i * call->keep_query + j];
+    return kept ? score : call->fill;
+}
+
+static void attention_query(const native_attention *call, size_t r, size_t h, size_t i)
+{
+    const float *v = call->v + r * call->v_row + h * call->value_width;
+    float *y = call->y + r * call->y_row + i * call->y_step + h * call->value_width;
+    float shares[NATIVE_ATTENTION_KEYS], most = -INFINITY, sum = 0;
+    for (size_t j = 0; j < call->keys; j++) {
+        shares[j] = attention_score(call, r, h, i, j);
+        most = operation(PLAN_BINARY_max, most, shares[j]);
+    }
+    for (size_t j = 0; j < call->keys; j++) {
+        sum += shares[j] = expf(shares[j] - most);
+    }
+    bool zero = (call->empty == NATIVE_EMPTY_IS_ZERO && most == -INFINITY) ||
+                (call->empty == NATIVE_EMPTY_NAN_IS_ZERO && isnan(sum));
+    for (size_t c = 0; c < call->value_width; c++) {
+        float total = 0;
+        for (size_t j = 0; j < call->keys && !zero; j++) {
+            total += shares[j] / sum * v[j * call->v_step + c];
+        }
+        y[c] = total;
+    }
+}
+
+static void attention(const native_attention *call)
+{
+    for (size_t r = 0; r < call->rows; r++) {
+        for (size_t h = 0; h < call->heads; h++) {
+            for (size_t i = 0; i < call->queries; i++) {
+                attention_query(call, r, h, i);
+            }
+        }
+    }
+}
+
 const native_kernels *native_reference(void)
 {
     static const native_kernels kernels = {
@@ -299,6 +350,7 @@ const native_kernels *native_reference(void)
         .gru = gru,
         .scan = scan,
         .bag = bag,
+        .attention = attention,
     };
     return &kernels;
 }

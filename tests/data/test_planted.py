@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from examples.data import expected_auc, expected_log_loss
-from examples.data.planted import make, worlds
+from examples.data.planted import ITEMS_PER_CATEGORY, make, worlds
 from examples.zoo.features import Bag, Dense, HashedId, Id, Sequence
 
 ROWS = 4000
@@ -178,7 +178,7 @@ def test_each_task_follows_its_own_sequence() -> None:
     """Having clicked (carted, ordered) items of the candidate's category says most about the step
     of that name, given the step before."""
     world = make("sequences", 20_000)
-    category = (world.train.inputs["item"] - 1) // 12
+    category = (world.train.inputs["item"] - 1) // ITEMS_PER_CATEGORY
     before = torch.ones(len(category), dtype=torch.bool)
     gains = np.zeros((3, 3))
     for number in range(3):
@@ -186,7 +186,7 @@ def test_each_task_follows_its_own_sequence() -> None:
         label = world.train.labels[rows, number]
         for column, name in enumerate(("clicked", "carted", "ordered")):
             events = world.train.inputs[name]
-            seen = (((events - 1) // 12 == category[:, None]) & (events > 0)).any(1)[rows]
+            seen = (((events - 1) // ITEMS_PER_CATEGORY == category[:, None]) & (events > 0)).any(1)[rows]
             gains[number, column] = label[seen].mean() / label[~seen].mean()
         before = world.train.labels[:, number] > 0
     assert (gains.argmax(1) == np.arange(3)).all(), gains

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,25 @@ def test_a_ranker_from_data_to_compiled_scores(programs: Programs, tmp_path: Pat
     assert "http" not in report  # nothing from elsewhere
 
 
+def test_public_data_train_and_compile(programs: Programs, tmp_path: Path) -> None:
+    """Files in AliExpress's format; the vocabularies that serving needs stand beside the model."""
+    draws = np.random.default_rng(0)
+    for name in ("train", "test"):
+        lines = ["search_id,categorical_1,categorical_2,numerical_1,click,conversion"]
+        for row in range(200):
+            click = int(draws.random() < 0.4)
+            bought = click * int(draws.random() < 0.5)
+            ids = draws.integers(1, 9, 2)
+            lines.append(f"{row // 5},{ids[0]},{ids[1]},{draws.random():.4f},{click},{bought}")
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    words = ("--model", "esmm", "--data", f"aliexpress={tmp_path}", "--epochs", "1", "--quiet")
+    done = train(*words, "--no-report", "--folder", str(tmp_path / "runs"), programs=programs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all agree within 1e-5" in done.stdout
+    (folder,) = (tmp_path / "runs").glob("aliexpress-*/esmm/*")
+    assert (folder / "vocabularies.json").exists()
+
+
 def test_scores_that_differ_are_seen(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,18 +118,28 @@ def test_scores_that_differ_are_seen(
     assert not gone.equal and gone.error.startswith("cannot run ")
 
 
-def test_the_table_goes_on_where_it_was(programs: Programs, tmp_path: Path) -> None:
-    words = ("--all", "--models", "mmoe", "--worlds", "funnel", "--seeds", "2", "--jobs", "1",
-             "--rows", "300", "--epochs", "1", "--folder", str(tmp_path))  # fmt: skip
-    done = train(*words, programs=programs)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("| mmoe | funnel")]
+def test_the_table_goes_on_where_it_was(
+    programs: Programs,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["--all", "--models", "mmoe", "--worlds", "funnel", "--seeds", "2", "--jobs", "1",
+             "--rows", "300", "--epochs", "1", "--folder", str(tmp_path)]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    monkeypatch.setenv("MTLC", str(programs.mtlc))
+    monkeypatch.setenv("MTLRUN", str(programs.mtlrun))
+    assert main() == 0
+    done = capsys.readouterr()
+    (line,) = [line for line in done.out.splitlines() if line.startswith("| mmoe | funnel")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[7] in ("**beats**", "does not")
     assert "±" in cells[6] and " to " in cells[11]
-    again = train(*words, programs=programs)  # all of it was stored
-    assert again.stdout == done.stdout
-    assert again.stderr == ""
+    assert "seeds" in done.err
+    assert main() == 0  # all of it was stored
+    again = capsys.readouterr()
+    assert again.out == done.out
+    assert again.err == ""
 
 
 @pytest.mark.parametrize(
@@ -127,6 +157,8 @@ def test_the_table_goes_on_where_it_was(programs: Programs, tmp_path: Path) -> N
         (("--model", "mmoe", "--pos-weight", "order"), "'order' is not TASK=NUMBER"),
         (("--model", "mmoe", "--balanced", "order=2"), "2 is not between 0 and 1"),
         (("--model", "mmoe", "--all"), "--all is every model"),
+        (("--model", "mmoe", "--data", "csv=x"), "--data csv=x: FORMAT=FOLDER, FORMAT one of ali-"),
+        (("--model", "mmoe", "--data", "aliexpress=nowhere"), "nowhere"),
     ],
 )  # fmt: skip
 def test_wrong_words_get_one_clear_line(

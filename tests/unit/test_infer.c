@@ -177,6 +177,32 @@ static void lookups(void **state)
     lab_close(&t);
 }
 
+static void attention(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value q = add_input(&t, "f32[B,5,9]"), k = add_input(&t, "f32[B,4,7]"), v = add_input(&t, "f32[1,4,2]");
+    ir_value keep = add_input(&t, "bool[B,1,1,4]"), bias = add_input(&t, "f32[1,2,5,4]");
+    ir_value any = add_input(&t, "f32[B,U,9]"), few = add_input(&t, "f32[B,3,2]");
+#define ATTENTION(first, size, text)                                                                                   \
+    A(INTS(starts, first, 1, 0), IR_INT(heads, 2), INTS(sizes, size, 1), IR_FLOAT(scale, 1), IR_STRING(empty, text),   \
+      IR_FLOAT(fill, 0))
+    expect_type(&t, node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(3, 3, "nan")), "f32[B, 5, 2]");
+    expect_type(&t, node(&t, IR_OP_attention, NULL, V(q, k, v, bias, keep), ATTENTION(0, 3, "zero")), "f32[B, 5, 2]");
+    expect_type(&t, node(&t, IR_OP_attention, NULL, V(q, k, v, 0, keep), ATTENTION(0, 3, "nan_is_zero")),
+                "f32[B, 5, 2]");
+    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(4, 3, "nan")), "as many columns");
+    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(0, 4, "nan")), "as many columns");
+    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v), ATTENTION(0, 3, "one")), "for what is empty");
+    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(any, k, v), ATTENTION(0, 3, "nan")), "with fixed L");
+    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, few), ATTENTION(0, 3, "nan")), "v (B, M, .)");
+    expect_refused(&t, try_node(&t, IR_OP_attention, NULL, V(q, k, v, keep), ATTENTION(0, 3, "nan")),
+                   "masks (B, H, L, M)");
+#undef ATTENTION
+    lab_close(&t);
+}
+
 static void mixtures(void **state)
 {
     lab t;
@@ -623,6 +649,7 @@ int main(void)
         cmocka_unit_test(products),
         cmocka_unit_test(along_axes),
         cmocka_unit_test(recurrent_layers),
+        cmocka_unit_test(attention),
         cmocka_unit_test(mixtures),
         cmocka_unit_test(lookups),
         cmocka_unit_test(moving_elements),

@@ -215,6 +215,12 @@ static void products(void **state)
     expect_rate(&t, node(&t, IR_OP_bag, NULL, V(vectors, past), sum, 1), "request");
     expect_rate(&t, node(&t, IR_OP_bag, NULL, V(vectors, events, add_input(&t, "f32[B,5]")), sum, 1), "row 0 1 1");
     expect_rate(&t, node(&t, IR_OP_bag, NULL, V(add_input(&t, "f32[B,4]"), past), sum, 1), "batch");
+    ir_attr attend[] = {INTS(starts, 0, 0, 0), IR_INT(heads, 1),        INTS(sizes, 5, 5),
+                        IR_FLOAT(scale, 1),    IR_STRING(empty, "nan"), IR_FLOAT(fill, 0)};
+    ir_value keep = add_input(&t, "bool[B,1,1,3]");
+    expect_rate(&t, node(&t, IR_OP_attention, NULL, V(own, experts, experts), attend, 6), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_attention, NULL, V(own, own, experts, 0, keep), attend, 6), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_attention, NULL, V(own, own, own), attend, 6), "request");
     ir_value steps = add_input(&t, "f32[B,5,12]"), r = add_weights(&t, "f32[3,4,4]"),
              before = add_input(&t, "f32[B,4]");
     ir_value twice = node(&t, IR_OP_reshape, "f32[2*B,5,12]", V(add_input(&t, "f32[B,10,12]")), NO_ATTRS);

@@ -1,0 +1,91 @@
+/* Attention over short sequences; native whatever the provider: oneDNN's products of so few rows and columns, and its
+ * softmax beside them, would write all scores to memory and read them again. */
+#include "runtime/internal.h"
+#include "runtime/native/native.h"
+
+typedef struct attention_state {
+    runtime_ref q, k, v, bias, keep, y;
+    runtime_affine rows;
+    native_attention call; /* all but addresses and rows */
+    size_t start[3];       /* the first columns of q, k, v */
+    bool has_bias, has_keep;
+    const native_kernels *native;
+} attention_state;
+
+static mtl_status attention_run(const void *state, const runtime_frame *frame)
+{
+    const attention_state *s = state;
+    native_attention call = s->call;
+    call.q = (const float *)runtime_in(frame, &s->q) + s->start[0];
+    call.k = (const float *)runtime_in(frame, &s->k) + s->start[1];
+    call.v = (const float *)runtime_in(frame, &s->v) + s->start[2];
+    call.bias = s->has_bias ? (const float *)runtime_in(frame, &s->bias) : NULL;
+    call.keep = s->has_keep ? runtime_in(frame, &s->keep) : NULL;
+    call.y = (float *)runtime_out(frame, &s->y);
+    call.rows = (size_t)runtime_at(s->rows, frame->rows);
+    s->native->attention(&call);
+    return MTL_OK;
+}
+
+/* An operand and its strides. */
+static runtime_ref operand_of(const runtime_context *context, unsigned i, size_t *row, size_t *step)
+{
+    const plan_tensor *tensor = plan_operand(context->view, context->step, i);
+    runtime_ref ref = runtime_ref_of(context->view, tensor);
+    *row = runtime_row_stride(context->view, tensor);
+    *step = (size_t)runtime_extent(context->view, tensor, 2).fixed;
+    return ref;
+}
+
+/* A mask and its strides; false: there is none. */
+static bool mask_of(const runtime_context *context, unsigned i, runtime_ref *ref, size_t *row, size_t *head,
+                    size_t *query)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *tensor = i < context->step->input_count ? plan_operand(view, context->step, i) : NULL;
+    if (tensor == NULL) {
+        return false;
+    }
+    *ref = runtime_ref_of(view, tensor);
+    *row = runtime_row_stride(view, tensor);
+    bool one_head = runtime_extent(view, tensor, 1).fixed == 1, one_query = runtime_extent(view, tensor, 2).fixed == 1;
+    *head = one_head ? 0 : (size_t)runtime_elements(view, tensor, 2, 4).fixed;
+    *query = one_query ? 0 : (size_t)runtime_extent(view, tensor, 3).fixed;
+    return true;
+}
+
+mtl_status runtime_prepare_attention(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_step *step = context->step;
+    const plan_tensor *y = plan_result(view, step);
+    const int64_t *attrs = view->attrs + step->attrs;
+    attention_state *s = RUNTIME_NEW(context->memory, attention_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    native_attention *call = &s->call;
+    *call = (native_attention){
+        .y_row = runtime_row_stride(view, y),
+        .y_step = (size_t)runtime_extent(view, y, 2).fixed,
+        .heads = (size_t)attrs[PLAN_ATTENTION_HEADS],
+        .queries = (size_t)runtime_extent(view, y, 1).fixed,
+        .keys = (size_t)runtime_extent(view, plan_operand(view, step, 1), 1).fixed,
+        .width = (size_t)attrs[PLAN_ATTENTION_SIZE],
+        .value_width = (size_t)attrs[PLAN_ATTENTION_VALUE_SIZE],
+        .scale = (float)plan_attr_float(view, step, PLAN_ATTENTION_SCALE),
+        .fill = (float)plan_attr_float(view, step, PLAN_ATTENTION_FILL),
+        .empty = (native_empty)attrs[PLAN_ATTENTION_EMPTY],
+    };
+    for (unsigned i = 0; i < 3; i++) {
+        s->start[i] = (size_t)attrs[PLAN_ATTENTION_Q + i];
+    }
+    s->native = context->plan->native;
+    s->q = operand_of(context, 0, &call->q_row, &call->q_step);
+    s->k = operand_of(context, 1, &call->k_row, &call->k_step);
+    s->v = operand_of(context, 2, &call->v_row, &call->v_step);
+    s->has_bias = mask_of(context, 3, &s->bias, &call->bias_row, &call->bias_head, &call->bias_query);
+    s->has_keep = mask_of(context, 4, &s->keep, &call->keep_row, &call->keep_head, &call->keep_query);
+    s->y = runtime_ref_of(view, y);
+    s->rows = runtime_extent(view, y, 0);
+    *result = (runtime_step){.run = attention_run, .state = s};
+    return MTL_OK;
+}
