@@ -156,7 +156,7 @@ static bool take_number(reader *r, ir_attr *attr)
 /* The attributes that the function's row of ops.def asks for. */
 static bool take_parameters(reader *r, ir_chain_step *step)
 {
-    uint32_t wanted = ir_op_table(step->op)->required;
+    uint64_t wanted = ir_op_table(step->op)->required;
     for (unsigned key = 0; key < IR_ATTR_COUNT; key++) {
         if ((wanted >> key & 1) == 0) {
             continue;

@@ -325,9 +325,9 @@ mtl_status ir_check_form(const ir_graph *graph, ir_node node, base_diag *diag)
     BASE_TRY(check_operands(graph, node, diag));
     const ir_node_info *info = &graph->nodes[node];
     const ir_op_info *op = ir_op_table(info->op);
-    uint32_t present = 0;
+    uint64_t present = 0;
     for (uint32_t i = 0; i < info->attr_count; i++) {
-        uint32_t bit = UINT32_C(1) << info->attrs[i].key;
+        uint64_t bit = UINT64_C(1) << info->attrs[i].key;
         if (((op->required | op->optional) & bit) == 0 || (present & bit) != 0) {
             return ir_fail(graph, node, diag, MTL_INVALID_DATA, "attribute %s %s", ir_attr_name(info->attrs[i].key),
                            (present & bit) != 0 ? "is there twice" : "is not one of this operation");
@@ -335,7 +335,7 @@ mtl_status ir_check_form(const ir_graph *graph, ir_node node, base_diag *diag)
         present |= bit;
     }
     for (int key = 0; key < IR_ATTR_COUNT; key++) {
-        if ((op->required & ~present & UINT32_C(1) << key) != 0) {
+        if ((op->required & ~present & UINT64_C(1) << key) != 0) {
             return ir_fail(graph, node, diag, MTL_INVALID_DATA, "attribute %s is missing",
                            ir_attr_name((ir_attr_key)key));
         }

@@ -180,7 +180,7 @@ typedef struct ir_graph {
 typedef struct ir_op_info {
     const char *name;
     int min_inputs, max_inputs, outputs;
-    uint32_t required, optional; /* bit 1 << ir_attr_key */
+    uint64_t required, optional; /* bit 1 << ir_attr_key */
 } ir_op_info;
 
 const ir_op_info *ir_op_table(ir_op op);

@@ -3,18 +3,25 @@
 
 #include "ir/graph.h"
 
-/* Required attributes in the low half, optional ones in the high half. */
-#define A(name) (UINT64_C(1) << IR_ATTR_##name)
-#define O(name) (UINT64_C(1) << (32 + IR_ATTR_##name))
-
+/* The rows are read twice: an A(name) counts for required attributes, an O(name) for optional ones. */
 static const ir_op_info ops[] = {
-#define OP(name, min, max, outputs, infer, rate, eval, attrs)                                                          \
-    {#name, min, max, outputs, (uint32_t)((uint64_t)(attrs)), (uint32_t)((uint64_t)(attrs) >> 32)},
+#define A(name) (UINT64_C(1) << IR_ATTR_##name)
+#define O(name) UINT64_C(0)
+#define OP(op, min, max, count, infer, rate, eval, attrs)                                                              \
+    [IR_OP_##op].name = #op, [IR_OP_##op].min_inputs = (min), [IR_OP_##op].max_inputs = (max),                         \
+    [IR_OP_##op].outputs = (count), [IR_OP_##op].required = (attrs),
 #include "ir/ops.def"
 #undef OP
-};
 #undef A
 #undef O
+#define A(name) UINT64_C(0)
+#define O(name) (UINT64_C(1) << IR_ATTR_##name)
+#define OP(op, min, max, count, infer, rate, eval, attrs) [IR_OP_##op].optional = (attrs),
+#include "ir/ops.def"
+#undef OP
+#undef A
+#undef O
+};
 
 static const struct {
     const char *infer, *eval;
@@ -33,7 +40,7 @@ static const struct {
 #undef ATTR
 };
 
-_Static_assert(IR_ATTR_COUNT <= 32, "attribute sets are 32 bits wide");
+_Static_assert(IR_ATTR_COUNT <= 64, "attribute sets are 64 bits wide");
 
 static const struct {
     mtl_dtype dtype;

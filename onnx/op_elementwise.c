@@ -16,11 +16,11 @@ mtl_status onnx_import_unary_float(onnx_node *node)
 {
     ir_attr attrs[2];
     size_t count = 0;
-    uint32_t takes = ir_op_table(node->ir)->required;
-    if ((takes & UINT32_C(1) << IR_ATTR_alpha) != 0) {
+    uint64_t takes = ir_op_table(node->ir)->required;
+    if ((takes & UINT64_C(1) << IR_ATTR_alpha) != 0) {
         attrs[count++] = (ir_attr)IR_FLOAT(alpha, onnx_float(node, "alpha"));
     }
-    if ((takes & UINT32_C(1) << IR_ATTR_beta) != 0) {
+    if ((takes & UINT64_C(1) << IR_ATTR_beta) != 0) {
         attrs[count++] = (ir_attr)IR_FLOAT(beta, onnx_float(node, "beta"));
     }
     ir_value x = onnx_in(node, 0);

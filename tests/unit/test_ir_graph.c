@@ -71,9 +71,10 @@ static void test_tables(void **state)
     assert_false(ir_op_is_unary(IR_OP_isnan) || ir_op_is_unary(IR_OP_cast) || ir_op_is_unary(IR_OP_identity));
     assert_true(ir_op_is_binary(IR_OP_prelu) && !ir_op_is_binary(IR_OP_where) && !ir_op_is_binary(IR_OP_relu));
     const ir_op_info *linear = ir_op_table(IR_OP_linear);
-    assert_int_equal(linear->required, 1u << IR_ATTR_act);
-    assert_int_equal(linear->optional, 1u << IR_ATTR_alpha | 1u << IR_ATTR_beta | 1u << IR_ATTR_low |
-                                           1u << IR_ATTR_high | 1u << IR_ATTR_approximate | 1u << IR_ATTR_act_columns);
+    assert_int_equal(linear->required, UINT64_C(1) << IR_ATTR_act);
+    assert_int_equal(linear->optional, UINT64_C(1) << IR_ATTR_alpha | UINT64_C(1) << IR_ATTR_beta |
+                                           UINT64_C(1) << IR_ATTR_low | UINT64_C(1) << IR_ATTR_high |
+                                           UINT64_C(1) << IR_ATTR_approximate | UINT64_C(1) << IR_ATTR_act_columns);
     for (int i = 0; i < IR_ATTR_COUNT; i++) {
         ir_attr_key key = IR_ATTR_COUNT;
         assert_true(ir_attr_find(ir_attr_name((ir_attr_key)i), &key));
