@@ -9,17 +9,23 @@ static const onnx_operator operators[] = {
 #undef OPERATOR
 };
 
+static const char bags[] =
+    "the operator is not supported (nn.EmbeddingBag is exported as a loop: nn.Embedding and a sum, "
+    "mean or max over its rows compile to one step, docs/ids.md)";
+
 static const struct {
     const char *name, *why;
 } refusals[] = {
     {"Bernoulli", "it draws random numbers: the scores would not follow from the inputs"},
     {"Compress", "the extents of its result depend on data"},
+    {"Loop", bags},
     {"Multinomial", "it draws random numbers: the scores would not follow from the inputs"},
     {"NonZero", "the extents of its result depend on data"},
     {"RandomNormal", "it draws random numbers: the scores would not follow from the inputs"},
     {"RandomNormalLike", "it draws random numbers: the scores would not follow from the inputs"},
     {"RandomUniform", "it draws random numbers: the scores would not follow from the inputs"},
     {"RandomUniformLike", "it draws random numbers: the scores would not follow from the inputs"},
+    {"SequenceEmpty", bags},
     {"Unique", "the extents of its result depend on data"},
 };
 

@@ -188,6 +188,11 @@ class TestNodes:
     def test_never_supported(self, probe: Probe, op: str, why: str) -> None:
         probe.refuse(model([node(op, ["x"], ["y"], name="n")]), f"node 'n' ({op}): {why}")
 
+    @pytest.mark.parametrize("op", ["Loop", "SequenceEmpty"])
+    def test_loops_of_bags(self, probe: Probe, op: str) -> None:
+        """What exporters make of nn.EmbeddingBag: the message says what to write instead."""
+        probe.refuse(model([node(op, [], ["y"], name="n")]), "nn.EmbeddingBag", "nn.Embedding and a sum")
+
     def test_made_up_name(self, probe: Probe) -> None:
         probe.refuse(model([node("Relu", ["x"], ["h"]), node("MaxPool", ["h"], ["y"])]), "node 'MaxPool_1' (MaxPool)")
 
