@@ -104,7 +104,7 @@ def train_one(given: argparse.Namespace) -> int:
         f"{given.model} on {name}: {given.rows:,} rows, tasks {', '.join(t.name for t in world.tasks)}"
     )
     trained = runs.train(
-        given.model, world, options, given.rows, folder, given.resume, given.impute, not given.quiet
+        given.model, world, options, given.rows, folder, given.resume, not given.quiet
     )
     baseline, _ = runs.train_baseline(world, options, given.rows)
     others = runs.earlier(given.folder, name, given.rows, given.seed)

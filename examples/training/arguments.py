@@ -265,6 +265,7 @@ def options(given: argparse.Namespace, tasks: list[str]) -> Options:
         balance=given.balance,
         weights=weights,
         balanced=given.balanced[0] if given.balanced else None,
+        impute=given.impute,
         loss=loss,
         seed=given.seed,
     )

@@ -159,6 +159,7 @@ def pareto(points: dict[str, Sequence[float]], tasks: Sequence[Task], this: str)
         axis.margins(0.18)
         axis.set(xlabel=f"{tasks[a].name}", ylabel=f"{tasks[b].name}")
         axis.ticklabel_format(useOffset=False)
+        axis.locator_params(nbins=5)
     return png(figure)
 
 

@@ -36,7 +36,8 @@ class Options:
     """`batch` rows a step, in `accumulate` parts whose gradients add up. `rate_own` is the rate of
     an optimiser of its own for the parameters that tasks do not share. `update` "alternate" trains
     one task a step, in turn, each with its own optimiser. `balanced` is (task, share of its
-    positives in a batch). Training stops when the validation loss has not fallen for `patience`
+    positives in a batch). `impute` fills missing training labels in by single-task models (that is the
+    caller's work: runs.train). Training stops when the validation loss has not fallen for `patience`
     epochs, and takes the best epoch's weights. `clip` bounds the gradient's norm (0: no bound)."""
 
     epochs: int = 20
@@ -51,6 +52,7 @@ class Options:
     balance: str = "uniform"
     weights: tuple[float, ...] = ()
     balanced: tuple[str, float] | None = None
+    impute: bool = False
     loss: LossOptions = field(default_factory=LossOptions)
     seed: int = 0
 

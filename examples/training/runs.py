@@ -147,14 +147,13 @@ def train(
     rows: int,
     folder: Path | None = None,
     resume: bool = False,
-    imputed: bool = False,
     progress: bool = False,
     grouped: bool = True,
 ) -> Trained:
     """Trains and evaluates; `folder` gets checkpoints, and `resume` goes on from one there."""
     begin = time.perf_counter()
     ranker = build(model, world, options.seed)
-    trainer = Trainer(ranker, impute(world, teacher(options)) if imputed else world, options)
+    trainer = Trainer(ranker, impute(world, teacher(options)) if options.impute else world, options)
     if resume and folder is not None and (folder / "checkpoint.pt").exists():
         trainer.resume(folder)
     served = trainer.fit(folder, progress)
@@ -215,6 +214,7 @@ def alone_options(options: Options) -> Options:
         balance="uniform",
         weights=(),
         balanced=None,
+        impute=False,
         update="together",
         rate_own=None,
         loss=loss,
