@@ -38,7 +38,7 @@ from examples.training.loop import Options
 from examples.training.runs import ALONE, Result
 from examples.zoo.registry import RANKERS
 
-RATES = (1e-3, 3e-3)
+RATES = (2e-3, 5e-3)
 # Attention over 70 events makes a row of this world twenty times as dear as one of the others.
 FEWER_ROWS = {"sequences": 10_000}
 TUNING = 1000  # the seed that rates are chosen with
