@@ -16,6 +16,8 @@ import numpy as np
 WIDTH, TASKS = 512, 3
 FIELDS, FIELD_SIZE, FIELD_WIDTH = 8, 100_000, 16
 STEPS = ("click", "cart", "order")
+# Of DTRN: behaviour sequences and their tables, fields beside them.
+SEQUENCES, LENGTH, ITEMS, VECTOR = 3, 50, 10_000, 32
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,16 @@ class Model:
     build: Callable[[], object]
     outputs: tuple[str, ...] = STEPS
     fields: int = 0  # id fields in front of the dense features
+    sequences: int = 0  # behaviour sequences; then fields and sequences are inputs of their own
     counted: bool = True  # in the geometric mean that the project promises
 
     def inputs(self, rows: int, seed: int) -> dict[str, np.ndarray]:
         """Inputs of so many rows, by name: ids spread over their whole tables, dense features
         standard normal."""
         draws = np.random.default_rng(seed)
+        if self.sequences:
+            ids = {f"field{i}": draws.integers(0, ITEMS, rows) for i in range(self.fields)}
+            return ids | {f"seq{i}": _events(draws, rows) for i in range(self.sequences)}
         if not self.fields:
             return {"x": draws.standard_normal((rows, WIDTH), dtype=np.float32)}
         dense = WIDTH - self.fields * FIELD_WIDTH
@@ -40,6 +46,12 @@ class Model:
             "ids": draws.integers(0, FIELD_SIZE, (rows, self.fields), dtype=np.int64),
             "dense": draws.standard_normal((rows, dense), dtype=np.float32),
         }
+
+
+def _events(draws: np.random.Generator, rows: int) -> np.ndarray:
+    """A sequence of ids, (rows, LENGTH), of 1 to LENGTH events; the rest is padding, 0."""
+    ids = draws.integers(1, ITEMS, (rows, LENGTH))
+    return ids * (np.arange(LENGTH) < draws.integers(1, LENGTH + 1, (rows, 1)))
 
 
 def _mmoe() -> object:
@@ -102,6 +114,17 @@ def _seq_md() -> object:
     return SeqMD()
 
 
+def _dtrn() -> object:
+    """Eight fields, the candidate item one of them, and three sequences; 4 heads of 8."""
+    from examples.zoo.dtrn import DTRN
+    from examples.zoo.features import Id, Sequence
+
+    schema = [Id(f"field{i}", ITEMS) for i in range(FIELDS)]
+    schema += [Sequence(f"seq{i}", ITEMS, LENGTH) for i in range(SEQUENCES)]
+    sizes = dict(experts=4, hidden=64, out=32, towers=(16,))
+    return DTRN(tuple(schema), 2, width=VECTOR, heads=4, positions=True, **sizes)
+
+
 def _mmoe_fields() -> object:
     from examples.zoo.fields import WithFields
 
@@ -126,6 +149,14 @@ MODELS = {
         f"MMoE behind {FIELDS} id fields of {FIELD_SIZE:,} x {FIELD_WIDTH}",
         _mmoe_fields,
         fields=FIELDS,
+        counted=False,
+    ),
+    "dtrn": Model(
+        f"DTRN, {SEQUENCES} sequences of {LENGTH}, width {VECTOR}",
+        _dtrn,
+        STEPS[:2],
+        fields=FIELDS,
+        sequences=SEQUENCES,
         counted=False,
     ),
     "seq_md": Model("SEQ behind MD, 2 GRU layers of 128", _seq_md, counted=False),

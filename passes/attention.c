@@ -1,6 +1,7 @@
 /* form_attention: how the scores' axes run through what stands between the products, and where q, k, v and the masks lie
  * as (B, L, columns) and (B, H, L, M). */
 #include "passes/attention.h"
+#include "passes/side.h"
 
 #include <math.h>
 #include <string.h>
@@ -452,6 +453,77 @@ static mtl_status make_masks(passes_rewriter *r, ir_node n, const passes_attenti
     return MTL_OK;
 }
 
+/* Whether an operand is what a layer without activation gives, to this attention alone. */
+static bool is_own_layer(passes_rewriter *r, const ir_value *inputs, int i)
+{
+    const ir_node_info *node = ir_producer_op(r->graph, inputs[i], IR_OP_linear);
+    uint32_t uses = 0;
+    for (int j = 0; j < 3; j++) {
+        uses += inputs[j] == inputs[i];
+    }
+    return node != NULL && ir_type_of(r->graph, node->inputs[1])->rank == 2 && r->uses[inputs[i]] == uses &&
+           ir_find_attr(node, IR_ATTR_act)->text[0] == '\0';
+}
+
+/* The layers of `members`, which read the same, as one: its value and where each begins. */
+static mtl_status join_members(passes_rewriter *r, ir_node n, passes_attention *a, ir_value *inputs, const int *members,
+                               size_t count)
+{
+    ir_value parts[6], operands[3] = {0}, y;
+    int64_t widths[3], total = 0;
+    ir_node nodes[3];
+    bool bias = false;
+    for (size_t i = 0; i < count; i++) {
+        const ir_node_info *node = ir_producer(r->graph, inputs[members[i]]);
+        nodes[i] = ir_info(r->graph, inputs[members[i]])->node;
+        operands[0] = passes_resolve(r, node->inputs[0]);
+        parts[i] = node->inputs[1];
+        parts[3 + i] = ir_operand(node, 2);
+        bias = bias || parts[3 + i] != 0;
+        widths[i] = type_of(r, parts[i])->dim[1].c;
+        a->starts[members[i]] += total;
+        total += widths[i];
+    }
+    const ir_type *w = type_of(r, parts[0]);
+    const int64_t shape[2] = {w->dim[0].c, total};
+    const mtl_dtype dtype = w->dtype;
+    BASE_TRY(passes_join_consts(r, parts, widths, count, shape[0], dtype, 2, shape, &operands[1]));
+    if (bias) {
+        BASE_TRY(passes_join_consts(r, parts + 3, widths, count, 1, dtype, 1, shape + 1, &operands[2]));
+    }
+    const ir_attr act = IR_STRING(act, "");
+    BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, operands, bias ? 3 : 2, &act, 1, NULL, &y));
+    for (size_t i = 0; i < count; i++) {
+        BASE_TRY(passes_take_sources(r, ir_info(r->graph, y)->node, nodes[i]));
+        inputs[members[i]] = y;
+    }
+    return MTL_OK;
+}
+
+/* Queries, keys and values that layers make of one value come from one layer. */
+static mtl_status join_layers(passes_rewriter *r, ir_node n, passes_attention *a, ir_value *inputs)
+{
+    bool own[3];
+    for (int i = 0; i < 3; i++) {
+        own[i] = is_own_layer(r, inputs, i);
+    }
+    for (int first = 0; first < 2; first++) {
+        int members[3];
+        size_t count = 0;
+        for (int i = first; i < 3 && own[first]; i++) {
+            if (own[i] && passes_resolve(r, ir_producer(r->graph, inputs[i])->inputs[0]) ==
+                              passes_resolve(r, ir_producer(r->graph, inputs[first])->inputs[0])) {
+                members[count++] = i;
+            }
+        }
+        bool distinct = inputs[0] != inputs[1] && inputs[1] != inputs[2] && inputs[0] != inputs[2];
+        if (count > 1 && distinct) {
+            return join_members(r, n, a, inputs, members, count);
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status passes_attention_operands(passes_rewriter *r, ir_node n, passes_attention *a, ir_value *inputs, bool *fits)
 {
     for (int i = 0; i < 3 && *fits; i++) {
@@ -466,6 +538,7 @@ mtl_status passes_attention_operands(passes_rewriter *r, ir_node n, passes_atten
     }
     *fits = *fits && isfinite(a->scale);
     if (*fits) {
+        BASE_TRY(join_layers(r, n, a, inputs));
         BASE_TRY(make_masks(r, n, a, PASSES_LINK_BIAS, &inputs[3]));
         BASE_TRY(make_masks(r, n, a, PASSES_LINK_KEEP, &inputs[4]));
     }

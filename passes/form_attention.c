@@ -14,7 +14,7 @@
  *     %y = transpose(%r) perm=[0, 2, 1, 3]        : f32[B, 4, 50, 8]
  *
  * whose moves cancel with those that follow. The heads of a position lie side by side in q, k and v, as layers give them;
- * from which columns on is an attribute, so that one layer may give all three. Between the products stand any moves, a
+ * from which columns on is an attribute, so that one layer gives all three: those of one value are joined. Between the products stand any moves, a
  * scale (of the scores, or of q and k), masks that are added or chosen by, and after the softmax what makes zeros of
  * queries without keys. Either product may have its operands the other way round.
  */

@@ -2,7 +2,8 @@
  * the sum of the values follow each other there.
  *
  * Many queries: the lanes are queries, so that the softmax, along the keys, crosses no lanes. Queries are turned to
- * (width, queries) first, keys and values are read where they lie, an element broadcast to all lanes. Few queries (one, of
+ * (width, queries) first, keys and values are read where they lie, an element broadcast to all lanes. Keys that no query of
+ * the block gives a share above 0 are skipped: padding costs next to nothing. Few queries (one, of
  * target attention): the lanes go along the width for the scores, the keys for the softmax, the width again for the
  * values. Which of the two follows from the number of queries alone, and a block's height from the plan. */
 #ifndef RUNTIME_NATIVE_ATTENTION_INC_H
@@ -26,8 +27,11 @@ typedef struct attention_block {
     const uint8_t *keep;
     float *y;
     size_t queries;
-    float *turned; /* (width, VECS x LANES) */
-    float *scores; /* (keys, VECS x LANES) */
+    float *turned;  /* (width, VECS x LANES) */
+    float *scores;  /* (count, VECS x LANES) */
+    uint16_t *keys; /* those that the scores are of, in order */
+    size_t count;
+    bool chosen; /* keys are those that keep leaves, which so needs no more regard */
 } attention_block;
 
 /* The queries, scaled, with zeros in lanes that have none. */
@@ -45,19 +49,29 @@ static void attention_turn(const attention_block *b, size_t height)
     }
 }
 
-/* sums[n] += w[n * w_stride] x of COUNT scalars for each of `steps` vectors of x; COUNT and VECS are constants after inlining. */
-INLINE void attention_product(const float *w, size_t w_step, size_t w_stride, const float *x, size_t steps, float *y,
-                              size_t y_stride, const unsigned COUNT, const unsigned VECS)
+/* y[n] = the sum over s < steps of w[place(s, n)] x[s], COUNT vectors of VECS; both are constants after inlining. Either the
+ * results (columns of the values: n follows) or the terms (keys of the scores: s follows) are listed. */
+typedef struct attention_factor {
+    const float *w;
+    const uint16_t *results, *terms; /* one of them; NULL: 0, 1, 2, .. */
+    size_t result_stride, term_stride;
+} attention_factor;
+
+INLINE void attention_product(const attention_factor *f, size_t first, const float *x, size_t steps, float *y,
+                              const unsigned COUNT, const unsigned VECS)
 {
     vec sums[ATTENTION_BLOCK][ATTENTION_VECS];
+    const float *from[ATTENTION_BLOCK];
     UNROLL
     for (unsigned n = 0; n < COUNT; n++) {
+        from[n] = f->w + (f->results != NULL ? f->results[first + n] : first + n) * f->result_stride;
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
             sums[n][v] = splat(0);
         }
     }
-    for (size_t s = 0; s < steps; s++, w += w_step, x += VECS * LANES) {
+    for (size_t s = 0; s < steps; s++, x += VECS * LANES) {
+        const size_t at = (f->terms != NULL ? f->terms[s] : s) * f->term_stride;
         vec xs[ATTENTION_VECS];
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
@@ -65,7 +79,7 @@ INLINE void attention_product(const float *w, size_t w_step, size_t w_stride, co
         }
         UNROLL
         for (unsigned n = 0; n < COUNT; n++) {
-            const vec ws = splat(w[n * w_stride]);
+            const vec ws = splat(from[n][at]);
             UNROLL
             for (unsigned v = 0; v < VECS; v++) {
                 sums[n][v] = sums[n][v] + xs[v] * ws;
@@ -76,27 +90,26 @@ INLINE void attention_product(const float *w, size_t w_step, size_t w_stride, co
     for (unsigned n = 0; n < COUNT; n++) {
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
-            store(y + n * y_stride + v * LANES, sums[n][v]);
+            store(y + (n * VECS + v) * LANES, sums[n][v]);
         }
     }
 }
 
-/* y (count, VECS x LANES): y[n] = the sum over s < steps of w[s * w_step + n * w_stride] x[s]. In even blocks of n. */
-INLINE void attention_products(const float *w, size_t w_step, size_t w_stride, const float *x, size_t steps, float *y,
-                               size_t count, const unsigned VECS)
+/* `count` results from `first` on, in even blocks. */
+INLINE void attention_products(const attention_factor *f, size_t first, size_t count, const float *x, size_t steps,
+                               float *y, const unsigned VECS)
 {
-    const size_t height = VECS * LANES, parts = (count + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
+    const size_t parts = (count + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
     for (size_t part = 0, n = 0; part < parts; part++) {
-        const size_t some = (count - n) / (parts - part);
-        const float *from = w + n * w_stride;
-        float *to = y + n * height;
+        const size_t some = (count - n) / (parts - part), at = first + n;
+        float *to = y + n * VECS * LANES;
         switch (some) {
-        case 1: attention_product(from, w_step, w_stride, x, steps, to, height, 1, VECS); break;
-        case 2: attention_product(from, w_step, w_stride, x, steps, to, height, 2, VECS); break;
-        case 3: attention_product(from, w_step, w_stride, x, steps, to, height, 3, VECS); break;
-        case 4: attention_product(from, w_step, w_stride, x, steps, to, height, 4, VECS); break;
-        case 5: attention_product(from, w_step, w_stride, x, steps, to, height, 5, VECS); break;
-        default: attention_product(from, w_step, w_stride, x, steps, to, height, 6, VECS); break;
+        case 1: attention_product(f, at, x, steps, to, 1, VECS); break;
+        case 2: attention_product(f, at, x, steps, to, 2, VECS); break;
+        case 3: attention_product(f, at, x, steps, to, 3, VECS); break;
+        case 4: attention_product(f, at, x, steps, to, 4, VECS); break;
+        case 5: attention_product(f, at, x, steps, to, 5, VECS); break;
+        default: attention_product(f, at, x, steps, to, 6, VECS); break;
         }
         n += some;
     }
@@ -115,6 +128,9 @@ INLINE vec attention_mask(const attention_block *b, vec scores, size_t j, size_t
         }
         scores = scores + bias;
     }
+    if (b->chosen) {
+        return scores;
+    }
     if (b->keep != NULL && call->keep_query == 0) {
         scores = b->keep[j] != 0 ? scores : splat(call->fill);
     } else if (b->keep != NULL) {
@@ -127,37 +143,86 @@ INLINE vec attention_mask(const attention_block *b, vec scores, size_t j, size_t
     return scores;
 }
 
-/* Masks the scores and finds each query's largest; then the exponentials, and their sums. */
-INLINE void attention_softmax(const attention_block *b, vec *most, vec *sums, const unsigned VECS)
+/* Masks the scores and finds each query's largest. */
+INLINE void attention_most(const attention_block *b, vec *most, const unsigned VECS)
 {
-    const size_t keys = b->call->keys;
-    const bool masked = b->bias != NULL || b->keep != NULL;
+    const bool masked = b->bias != NULL || (b->keep != NULL && !b->chosen);
     UNROLL
     for (unsigned v = 0; v < VECS; v++) {
         most[v] = splat(-INFINITY);
-        sums[v] = splat(0);
     }
-    for (size_t j = 0; j < keys; j++) {
-        float *at = b->scores + j * VECS * LANES;
+    for (size_t n = 0; n < b->count; n++) {
+        float *at = b->scores + n * VECS * LANES;
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
             vec s = load(at + v * LANES);
             if (masked) {
-                s = attention_mask(b, s, j, v * LANES);
+                s = attention_mask(b, s, b->keys[n], v * LANES);
                 store(at + v * LANES, s);
             }
             most[v] = max_nan(most[v], s);
         }
     }
-    for (size_t j = 0; j < keys; j++) {
-        float *at = b->scores + j * VECS * LANES;
+}
+
+/* The exponentials, and their sums. Keys whose exponentials are 0 for all queries are left out from then on. */
+INLINE void attention_exp(attention_block *b, const vec *most, vec *sums, const unsigned VECS)
+{
+    size_t kept = 0;
+    UNROLL
+    for (unsigned v = 0; v < VECS; v++) {
+        sums[v] = splat(0);
+    }
+    for (size_t n = 0; n < b->count; n++) {
+        const float *from = b->scores + n * VECS * LANES;
+        float *to = b->scores + kept * VECS * LANES;
+        vec x[ATTENTION_VECS];
+        ivec none = isplat(-1);
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
-            const vec e = vec_exp(load(at + v * LANES) - most[v]);
-            store(at + v * LANES, e);
+            x[v] = load(from + v * LANES) - most[v];
+            none &= x[v] < splat(EXP_LEAST);
+        }
+        if (all_lanes(none)) {
+            continue;
+        }
+        UNROLL
+        for (unsigned v = 0; v < VECS; v++) {
+            const vec e = vec_exp(x[v]);
+            store(to + v * LANES, e);
             sums[v] = sums[v] + e;
         }
+        b->keys[kept++] = b->keys[n];
     }
+    b->count = kept;
+}
+
+/* All keys; or, where padding is masked, those that are kept, if there are any. */
+static void attention_list(attention_block *b, bool choose_kept)
+{
+    const native_attention *call = b->call;
+    b->count = 0;
+    b->chosen = choose_kept && b->keep != NULL && call->keep_query == 0;
+    for (size_t j = 0; b->chosen && j < call->keys; j++) {
+        b->keys[b->count] = (uint16_t)j;
+        b->count += b->keep[j] != 0;
+    }
+    if (b->count == 0) {
+        b->chosen = false;
+        for (size_t j = 0; j < call->keys; j++) {
+            b->keys[j] = (uint16_t)j;
+        }
+        b->count = call->keys;
+    }
+}
+
+/* Scores of the listed keys, and each query's largest. */
+INLINE void attention_score(attention_block *b, vec *most, const unsigned VECS)
+{
+    const native_attention *call = b->call;
+    const attention_factor k = {.w = b->k, .results = b->keys, .result_stride = call->k_step, .term_stride = 1};
+    attention_products(&k, 0, b->count, b->turned, call->width, b->scores, VECS);
+    attention_most(b, most, VECS);
 }
 
 /* What is divided by the sum of the exponentials; zeros where the policy for queries without keys says so. */
@@ -171,19 +236,32 @@ INLINE vec attention_divide(const native_attention *call, vec y, vec most, vec s
     }
 }
 
-INLINE void attention_queries(const attention_block *b, const unsigned VECS)
+INLINE void attention_queries(attention_block *b, const unsigned VECS)
 {
     const native_attention *call = b->call;
     const size_t height = VECS * LANES;
     vec most[ATTENTION_VECS], sums[ATTENTION_VECS];
     attention_turn(b, height);
-    attention_products(b->k, 1, call->k_step, b->turned, call->width, b->scores, call->keys, VECS);
-    attention_softmax(b, most, sums, VECS);
+    attention_list(b, true);
+    attention_score(b, most, VECS);
+    if (b->chosen) { /* right, if the exponentials of what is left out are 0 */
+        ivec far = isplat(-1);
+        UNROLL
+        for (unsigned v = 0; v < VECS; v++) {
+            far &= splat(call->fill) - most[v] < splat(EXP_LEAST);
+        }
+        if (!all_lanes(far)) {
+            attention_list(b, false);
+            attention_score(b, most, VECS);
+        }
+    }
+    attention_exp(b, most, sums, VECS);
+    const attention_factor values = {.w = b->v, .terms = b->keys, .result_stride = 1, .term_stride = call->v_step};
     for (size_t c = 0, count; c < call->value_width; c += count) {
         float block[4 * ATTENTION_BLOCK * ATTENTION_VECS * LANES];
         const size_t whole = sizeof block / sizeof *block / height;
         count = call->value_width - c < whole ? call->value_width - c : whole;
-        attention_products(b->v + c, call->v_step, 1, b->scores, call->keys, block, count, VECS);
+        attention_products(&values, c, count, b->scores, b->count, block, VECS);
         for (size_t n = 0; n < count; n++) {
             UNROLL
             for (unsigned v = 0; v < VECS; v++) {
@@ -199,18 +277,18 @@ INLINE void attention_queries(const attention_block *b, const unsigned VECS)
     }
 }
 
-static void attention_one(const attention_block *b)
+static void attention_one(attention_block *b)
 {
     attention_queries(b, 1);
 }
 
-static void attention_two(const attention_block *b)
+static void attention_two(attention_block *b)
 {
     attention_queries(b, 2);
 }
 
 #if LANES >= 16
-static void attention_four(const attention_block *b)
+static void attention_four(attention_block *b)
 {
     attention_queries(b, 4);
 }
@@ -221,9 +299,11 @@ static void attention_many(attention_block b, size_t queries)
 {
     const native_attention *call = b.call;
     float turned[ATTENTION_QUERIES], scores[ATTENTION_SCORES];
+    uint16_t keys[NATIVE_ATTENTION_KEYS];
     const size_t larger = call->width > call->keys ? call->width : call->keys;
     b.turned = turned;
     b.scores = scores;
+    b.keys = keys;
     while (queries > 0) {
         unsigned vecs = ATTENTION_VECS;
         while (vecs > 1 && (vecs * LANES * larger > ATTENTION_SCORES || (vecs / 2) * LANES >= queries)) {
@@ -246,7 +326,7 @@ static void attention_many(attention_block b, size_t queries)
 }
 
 /* The scores of one query, in order of the keys. */
-static void attention_scores(const attention_block *b, float *scores)
+static void attention_scores_of_one(const attention_block *b, float *scores)
 {
     const native_attention *call = b->call;
     const size_t width = call->width;
@@ -271,7 +351,7 @@ static void attention_few(attention_block b, size_t queries)
     const native_attention *call = b.call;
     float scores[NATIVE_ATTENTION_KEYS];
     for (size_t i = 0; i < queries; i++) {
-        attention_scores(&b, scores);
+        attention_scores_of_one(&b, scores);
         const float most = softmax_most(scores, call->keys);
         softmax_exp(scores, scores, call->keys, most);
         const vec sum = splat(across_sum(softmax_add(splat(0), scores, call->keys)));

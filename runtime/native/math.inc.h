@@ -41,11 +41,14 @@ INLINE vec exp_minus_1_reduced(vec r)
     return (p * r) * r + r;
 }
 
+/* Below, vec_exp is 0. */
+#define EXP_LEAST (-87.3365f)
+
 INLINE vec vec_exp(vec x)
 {
     /* Below the first the result is less than 2^-126: 0, and not by way of a product that underflows, which takes CPUs a
      * hundred cycles. Beyond the second it is infinity anyway. NaN is the second operand and stays. */
-    const vec least = splat(-87.3365f);
+    const vec least = splat(EXP_LEAST);
     const reduced e = reduce_exp(max_second(least, min_second(splat(90.0f), x)));
     const ivec half = e.k >> 1; /* 2^k alone would overflow where the result does not */
     const vec result = ((exp_minus_1_reduced(e.r) + splat(1.0f)) * power_of_two(half)) * power_of_two(e.k - half);

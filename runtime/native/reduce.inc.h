@@ -77,9 +77,62 @@ static void reduce(plan_reduce f, const float *x, float *y, size_t outer, size_t
     }
 }
 
+enum { NORM_VECS = 8 }; /* of a row that stays in registers */
+
+/* Rows of VECS vectors, a constant after inlining, the last one perhaps with a tail: each is read and written once. */
+INLINE void layer_norm_short(const float *x, const float *scale, const float *bias, float epsilon, float *y,
+                             size_t outer, size_t n, const unsigned VECS)
+{
+    const size_t last = n - (VECS - 1) * LANES;
+    const ivec there = first_lanes(last);
+    for (size_t o = 0; o < outer; o++, x += n, y += n) {
+        vec v[NORM_VECS], sum = splat(0), squares = splat(0);
+        UNROLL
+        for (unsigned i = 0; i < VECS; i++) {
+            v[i] = i + 1 < VECS ? load(x + i * LANES) : load_filled(x + i * LANES, last, 0);
+            sum = sum + v[i];
+        }
+        const vec mean = sum_everywhere(sum) / splat((float)n);
+        UNROLL
+        for (unsigned i = 0; i < VECS; i++) {
+            v[i] = v[i] - mean;
+            if (i + 1 == VECS) {
+                v[i] = (vec)((ivec)v[i] & there);
+            }
+            squares = squares + v[i] * v[i];
+        }
+        const vec factor = splat(1 / sqrtf(sum_everywhere(squares)[0] / (float)n + epsilon));
+        UNROLL
+        for (unsigned i = 0; i < VECS; i++) {
+            const size_t count = i + 1 < VECS ? LANES : last;
+            v[i] = v[i] * factor;
+            if (scale != NULL) {
+                v[i] = v[i] * load_filled(scale + i * LANES, count, 0);
+            }
+            if (bias != NULL) {
+                v[i] = v[i] + load_filled(bias + i * LANES, count, 0);
+            }
+            store_some(y + i * LANES, v[i], count);
+        }
+    }
+}
+
 static void layer_norm(const float *x, const float *scale, const float *bias, float epsilon, float *y, size_t outer,
                        size_t n)
 {
+    switch ((n + LANES - 1) / LANES) {
+    case 1: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 1); return;
+    case 2: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 2); return;
+    case 3: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 3); return;
+    case 4: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 4); return;
+#if LANES < 16
+    case 5: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 5); return;
+    case 6: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 6); return;
+    case 7: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 7); return;
+    case 8: layer_norm_short(x, scale, bias, epsilon, y, outer, n, 8); return;
+#endif
+    default: break;
+    }
     for (size_t o = 0; o < outer; o++, x += n, y += n) {
         const vec mean = splat(reduce_row_mean(x, n));
         vec squares = splat(0);

@@ -127,6 +127,18 @@ INLINE vec choose(ivec mask, vec yes, vec no)
 #endif
 }
 
+/* Whether the mask is set in all lanes. */
+INLINE bool all_lanes(ivec mask)
+{
+#if LANES == 16
+    return _mm512_movepi32_mask((__m512i)mask) == 0xffff;
+#elif LANES == 8
+    return _mm256_movemask_ps((__m256)mask) == 0xff;
+#else
+    return (mask[0] & mask[1] & mask[2] & mask[3]) != 0;
+#endif
+}
+
 /* max and min of which `b` is the result where either is NaN: one instruction on x86. */
 INLINE vec max_second(vec a, vec b)
 {
