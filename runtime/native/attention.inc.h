@@ -177,18 +177,19 @@ INLINE void attention_exp(attention_block *b, const vec *most, vec *sums, const 
         const float *from = b->scores + n * VECS * LANES;
         float *to = b->scores + kept * VECS * LANES;
         vec x[ATTENTION_VECS];
-        ivec none = isplat(-1);
+        ivec below[ATTENTION_VECS], none = isplat(-1);
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
             x[v] = load(from + v * LANES) - most[v];
-            none &= x[v] < splat(EXP_LEAST);
+            below[v] = x[v] < splat(EXP_LEAST);
+            none &= below[v];
         }
         if (all_lanes(none)) {
             continue;
         }
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
-            const vec e = vec_exp(x[v]);
+            const vec e = (vec)((ivec)vec_exp_negative(x[v]) & ~below[v]);
             store(to + v * LANES, e);
             sums[v] = sums[v] + e;
         }

@@ -55,6 +55,22 @@ INLINE vec vec_exp(vec x)
     return (vec)((ivec)result & ~(x < least));
 }
 
+/* exp(x) for EXP_LEAST <= x <= 0 and NaN, anything else below: callers put 0 there. Relative error 2^-23 + |x| 2^-26. */
+INLINE vec vec_exp_negative(vec x)
+{
+    const vec shift = splat(0x1.8p23f), log2_e = splat(0x1.715476p0f);
+    const vec t = x * log2_e + shift;
+    const vec r = x * log2_e - (t - shift);
+    vec p = splat(1.535336196e-04f); /* (2^r - 1) / r, |r| <= 1/2 */
+    p = p * r + splat(1.339887385e-03f);
+    p = p * r + splat(9.618436918e-03f);
+    p = p * r + splat(5.550332367e-02f);
+    p = p * r + splat(2.402264774e-01f);
+    p = p * r + splat(6.931471825e-01f);
+    p = p * r + splat(1.0f);
+    return p * (vec)(((uvec)t - (uvec)isplat(0x4b400000 - 127)) << 23);
+}
+
 /* exp(x) - 1 for x <= 0. */
 INLINE vec vec_expm1_negative(vec x)
 {
