@@ -34,19 +34,43 @@ typedef struct attention_block {
     bool chosen; /* keys are those that keep leaves, which so needs no more regard */
 } attention_block;
 
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* y[j, i] = x[i, j] x scale for i < rows, j < columns, in squares of four; rows lie x_stride and y_stride apart. */
+INLINE void attention_transpose(const float *x, size_t x_stride, float *y, size_t y_stride, size_t rows, size_t columns,
+                                float scale)
+{
+    const four scales = {scale, scale, scale, scale};
+    const size_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (size_t i = 0; i < whole_rows; i += 4) {
+        for (size_t j = 0; j < whole_columns; j += 4) {
+            const float *from = x + i * x_stride + j;
+            float *to = y + j * y_stride + i;
+            const four a = *(const four *)from, b = *(const four *)(from + x_stride);
+            const four c = *(const four *)(from + 2 * x_stride), d = *(const four *)(from + 3 * x_stride);
+            const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            const four ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            *(four *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5) * scales;
+            *(four *)(to + y_stride) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7) * scales;
+            *(four *)(to + 2 * y_stride) = __builtin_shufflevector(ef, gh, 0, 1, 4, 5) * scales;
+            *(four *)(to + 3 * y_stride) = __builtin_shufflevector(ef, gh, 2, 3, 6, 7) * scales;
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = i < whole_rows ? whole_columns : 0; j < columns; j++) {
+            y[j * y_stride + i] = x[i * x_stride + j] * scale;
+        }
+    }
+}
+
 /* The queries, scaled, with zeros in lanes that have none. */
 static void attention_turn(const attention_block *b, size_t height)
 {
     const native_attention *call = b->call;
-    for (size_t c = 0; c < call->width; c++) {
-        float *to = b->turned + c * height;
-        for (size_t i = 0; i < b->queries; i++) {
-            to[i] = b->q[i * call->q_step + c] * call->scale;
-        }
-        for (size_t i = b->queries; i < height; i++) {
-            to[i] = 0;
-        }
+    for (size_t i = 0; i < call->width * height && b->queries < height; i += LANES) {
+        store(b->turned + i, splat(0));
     }
+    attention_transpose(b->q, call->q_step, b->turned, height, b->queries, call->width, call->scale);
 }
 
 /* y[n] = the sum over s < steps of w[place(s, n)] x[s], COUNT vectors of VECS; both are constants after inlining. Either the
@@ -270,11 +294,7 @@ INLINE void attention_queries(attention_block *b, const unsigned VECS)
                 store(at, attention_divide(call, load(at), most[v], sums[v]));
             }
         }
-        for (size_t i = 0; i < b->queries; i++) {
-            for (size_t n = 0; n < count; n++) {
-                b->y[i * call->y_step + c + n] = block[n * height + i];
-            }
-        }
+        attention_transpose(block, height, b->y + c, call->y_step, count, b->queries, 1);
     }
 }
 
