@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-NEEDED = ("torch", "pandas")
+NEEDED = ("torch", "pandas", "scipy", "tqdm", "sklearn")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 

@@ -186,7 +186,9 @@ def test_each_task_follows_its_own_sequence() -> None:
         label = world.train.labels[rows, number]
         for column, name in enumerate(("clicked", "carted", "ordered")):
             events = world.train.inputs[name]
-            seen = (((events - 1) // ITEMS_PER_CATEGORY == category[:, None]) & (events > 0)).any(1)[rows]
+            seen = (((events - 1) // ITEMS_PER_CATEGORY == category[:, None]) & (events > 0)).any(
+                1
+            )[rows]
             gains[number, column] = label[seen].mean() / label[~seen].mean()
         before = world.train.labels[:, number] > 0
     assert (gains.argmax(1) == np.arange(3)).all(), gains

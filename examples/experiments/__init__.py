@@ -1,0 +1,1 @@
+"""The papers' own experiments, small, on planted worlds: `python -m examples.experiments`."""
