@@ -167,7 +167,7 @@ def main() -> int:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("train: interrupted; --resume goes on from the last epoch", file=sys.stderr)
+        print("train: interrupted; --resume, or --all again, goes on from here", file=sys.stderr)
         return 130
 
 
