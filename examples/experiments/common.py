@@ -179,12 +179,13 @@ def markdown(stored: dict) -> str:
 
 
 def sizes(stored: dict) -> str:
-    """The line below a section: how it was run."""
+    """The line below a section: how it was run. Without claims nothing was trained."""
+    if not stored["claims"]:
+        return ""
     given = stored["given"]
     return (
-        f"{given['seeds']} seeds, {given['rows']:,} training rows, at most {given['epochs']} "
-        f"epochs, rate {RATE:g} unless said otherwise; {stored['seconds']:.0f} s with "
-        f"{given['jobs']} processes.\n"
+        f"\n{given['seeds']} seeds, {given['rows']:,} training rows, at most {given['epochs']} "
+        f"epochs, rate {RATE:g} unless said otherwise.\n"
     )
 
 
