@@ -229,7 +229,8 @@ MTL_API void mtl_pool_destroy(mtl_pool *pool);
 /* Threads that work on one call, the calling one included. */
 MTL_API size_t mtl_pool_threads(const mtl_pool *pool);
 
-/* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header.
+/* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header
+ * and a counter for each lookup with a policy (mtl_plan_lookup).
  * Options may be NULL. The caller owns *session; the plan must outlive it. Errors: MTL_OUT_OF_MEMORY,
  * MTL_INVALID_ARGUMENT (options that contradict each other). */
 MTL_API mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *options, mtl_session **session,
