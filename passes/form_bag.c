@@ -107,6 +107,26 @@ static bool is_weighted(const former *f, ir_value a, ir_value b, match *m)
     return true;
 }
 
+/* Whether the ids themselves say which are left out: *padding. */
+static bool find_padding(const former *f, const match *m, int64_t *padding)
+{
+    if (m->mask.value == 0 || m->mask.ids != ids_of(f->r.graph, m->rows)) {
+        return false;
+    }
+    padding[0] = m->mask.first;
+    padding[1] = m->mask.last;
+    if (m->kept_if_set) {
+        return true;
+    }
+    /* Kept are those within: the others are one run only when it reaches an end. */
+    if (m->mask.first == INT64_MIN && m->mask.last < INT64_MAX) {
+        padding[0] = m->mask.last + 1;
+        padding[1] = INT64_MAX;
+        return true;
+    }
+    return false;
+}
+
 static bool match_reduction(const former *f, const ir_node_info *node, match *m)
 {
     const ir_graph *graph = f->r.graph;
@@ -121,8 +141,10 @@ static bool match_reduction(const former *f, const ir_node_info *node, match *m)
     bool alone = passes_is_lookup(graph, node->inputs[0]) || passes_single_use(&f->r, node->inputs[0]);
     *m = (match){.mean = node->op == IR_OP_reduce_mean, .max = node->op == IR_OP_reduce_max};
     if (alone && passes_find_term(&f->r, node->inputs[0], &rows, &term) && rows.rows != 0) {
+        int64_t padding[2];
         m->rows = rows.rows;
-        return read_kept(graph, &term, m);
+        return read_kept(graph, &term, m) && /* a mean has no weights */
+               (!m->mean || m->mask.value == 0 || find_padding(f, m, padding));
     }
     const ir_node_info *mul = ir_producer_op(graph, node->inputs[0], IR_OP_mul);
     return alone && mul != NULL && !m->max && !m->mean &&
@@ -166,26 +188,6 @@ static mtl_status with_ids_type(former *f, ir_node before, ir_value ids, ir_valu
         return MTL_OK;
     }
     return passes_insert(&f->r, before, IR_OP_reshape, NULL, value, 1, NULL, 0, &type, value);
-}
-
-/* Whether the ids themselves say which are left out: *padding. */
-static bool find_padding(const former *f, const match *m, int64_t *padding)
-{
-    if (m->mask.value == 0 || m->mask.ids != ids_of(f->r.graph, m->rows)) {
-        return false;
-    }
-    padding[0] = m->mask.first;
-    padding[1] = m->mask.last;
-    if (m->kept_if_set) {
-        return true;
-    }
-    /* Kept are those within: the others are one run only when it reaches an end. */
-    if (m->mask.first == INT64_MIN && m->mask.last < INT64_MAX) {
-        padding[0] = m->mask.last + 1;
-        padding[1] = INT64_MAX;
-        return true;
-    }
-    return false;
 }
 
 /* The mask as weights: 1 for what is kept. */

@@ -332,7 +332,7 @@ def test_rows_that_are_needed_stay(programs: Programs, tmp_path: Path) -> None:
     check(compiled, b)
 
 
-@pytest.mark.parametrize("kind", ["square", "axis", "scaled", "other mask"])
+@pytest.mark.parametrize("kind", ["square", "axis", "scaled", "other mask", "mean by lengths", "mean of one id"])
 def test_no_bags(programs: Programs, tmp_path: Path, kind: str) -> None:
     b = Bags()
     if kind == "square":
@@ -341,6 +341,10 @@ def test_no_bags(programs: Programs, tmp_path: Path, kind: str) -> None:
         y = b.node("ReduceSum", b.rows, b.ints(2), keepdims=0)
     elif kind == "scaled":
         y = b.sum(b.mul(b.rows, b.const(2.0)))
+    elif kind == "mean by lengths":  # over L, with weights, which no mean has
+        y = b.reduce("ReduceMean", b.mul(b.rows, b.unsqueeze(b.number(with_lengths(b)))))
+    elif kind == "mean of one id":  # what is left out is not one run of ids
+        y = b.reduce("ReduceMean", b.mul(b.rows, b.unsqueeze(b.number(b.node("Equal", b.ids, b.i(2))))))
     else:  # kept where one mask is set, counted where another is
         mask = b.mask()
         other = b.unsqueeze(b.number(b.node("Greater", b.ids, b.i(3))))
