@@ -1,5 +1,5 @@
-/* Integers that are known while compiling though inference does not follow them: small tensors of any rank, computed from
- * constants by operators other than those of shapes. The TorchScript exporter writes the pads of F.pad so. */
+/* Integers that are known while compiling though inference does not follow them: small tensors of any rank, computed
+ * from constants by operators other than those of shapes. The TorchScript exporter writes the pads of F.pad so. */
 #include "onnx/internal.h"
 
 enum { MAX_ELEMENTS = 4096, MAX_DEPTH = 64, MAX_NODES = 256 };

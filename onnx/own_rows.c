@@ -10,8 +10,8 @@ static bool is_integer_constant(const ir_graph *graph, ir_value value, int64_t n
     return ir_content_ints(graph, value, &found, 1, &count) && count == 1 && found == number;
 }
 
-/* Whether the extents before the candidates' axis, and behind it, are 1: then reshapes and broadcasts along other axes keep
- * the candidates in their order, one number each. */
+/* Whether the extents before the candidates' axis, and behind it, are 1: then reshapes and broadcasts along other axes
+ * keep the candidates in their order, one number each. */
 static bool one_a_row(const ir_type *type, ir_dim rows)
 {
     int found = 0;

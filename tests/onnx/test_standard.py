@@ -61,7 +61,8 @@ def test_there_are_cases() -> None:
 
 def is_known(case: object, name: str) -> bool:
     op = case.model.graph.node[0].op_type
-    of_op = {"ConstantOfShape": ["x"], "Tile": ["y"], "Trilu": ["k"], "TopK": ["k"], "OneHot": ["depth"], "Pad": ["pads", "value"]}
+    of_op = {"ConstantOfShape": ["x"], "Tile": ["y"], "Trilu": ["k"], "TopK": ["k"], "OneHot": ["depth"],
+             "Pad": ["pads", "value"]}  # fmt: skip
     return name in KNOWN or name in of_op.get(op, [])
 
 

@@ -1,4 +1,5 @@
-"""The models of DeepCTR-Torch. They take one matrix, (B, columns), in the order of `feature_index`."""
+"""The models of DeepCTR-Torch. They take one matrix, (B, columns), in the order of
+`feature_index`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from torch import nn
 
 from tests.export.others.entry import Columns, Field, Other
 
-# On import the package starts a thread that asks the network, by `requests`, for its newest version.
+# On import the package starts a thread that asks the network, by `requests`, for its newest
+# version.
 sys.modules.setdefault("requests", types.ModuleType("requests"))
 with mock.patch.object(threading.Thread, "start"):
     from deepctr_torch import models
@@ -31,14 +33,18 @@ def dense() -> list[DenseFeat]:
 
 
 def bag(name: str, combiner: str, length_name: str | None = None) -> VarLenSparseFeat:
-    return VarLenSparseFeat(SparseFeat(name, 31, embedding_dim=WIDTH), LENGTH, combiner, length_name)
+    return VarLenSparseFeat(
+        SparseFeat(name, 31, embedding_dim=WIDTH), LENGTH, combiner, length_name
+    )
 
 
 def fields_of(features: Sequence) -> tuple[Field, ...]:
     fields: dict[str, Field] = {}
     for feature in features:
         if isinstance(feature, DenseFeat):
-            fields[feature.name] = Field(feature.name, length=feature.dimension if feature.dimension > 1 else 0)
+            fields[feature.name] = Field(
+                feature.name, length=feature.dimension if feature.dimension > 1 else 0
+            )
         elif isinstance(feature, SparseFeat):
             fields[feature.name] = Field(feature.name, feature.vocabulary_size)
         else:
@@ -57,14 +63,23 @@ def multi_task_models() -> list[Other]:
     bags = sparse() + [bag("tags", "mean"), bag("sums", "sum"), bag("peaks", "max")] + dense()
     towers = {"tower_dnn_hidden_units": (10,)}
     three = {"task_types": ("binary", "regression", "binary"), "task_names": ("a", "b", "c")}
-    experts = {"expert_dnn_hidden_units": (24, 12), "gate_dnn_hidden_units": (6,), **towers, **three}
+    experts = {
+        "expert_dnn_hidden_units": (24, 12),
+        "gate_dnn_hidden_units": (6,),
+        **towers,
+        **three,
+    }
     return [
         entry("SharedBottom", both, lambda: models.SharedBottom(both, (24, 12), (10,), **three)),
         entry("ESMM", both, lambda: models.ESMM(both, (24, 12))),
         entry("MMOE", both, lambda: models.MMOE(both, 4, **experts)),
-        entry("MMOE, bags, batch norm", bags, lambda: models.MMOE(bags, 4, dnn_use_bn=True, **experts)),
+        entry(
+            "MMOE, bags, batch norm", bags, lambda: models.MMOE(bags, 4, dnn_use_bn=True, **experts)
+        ),
         entry("PLE", both, lambda: models.PLE(both, 2, 2, 2, **experts)),
-        entry("PLE, PReLU", both, lambda: models.PLE(both, 1, 2, 3, dnn_activation="prelu", **experts)),
+        entry(
+            "PLE, PReLU", both, lambda: models.PLE(both, 1, 2, 3, dnn_activation="prelu", **experts)
+        ),
     ]
 
 
@@ -83,13 +98,25 @@ def simple_models() -> list[Other]:
         entry("DeepFM, bags, batch norm", bags, on(models.DeepFM, bags, dnn_use_bn=True, **HIDDEN)),
         entry("DeepFM, PReLU", both, on(models.DeepFM, dnn_activation="prelu", **HIDDEN)),
         entry("xDeepFM", both, on(models.xDeepFM, cin_layer_size=(10, 6), **HIDDEN)),
-        entry("xDeepFM, no halves", both, on(models.xDeepFM, cin_layer_size=(7, 5), cin_split_half=False, **HIDDEN)),
+        entry(
+            "xDeepFM, no halves",
+            both,
+            on(models.xDeepFM, cin_layer_size=(7, 5), cin_split_half=False, **HIDDEN),
+        ),
         entry("DCN, vector", both, on(models.DCN, cross_num=3, **HIDDEN)),
-        entry("DCN, matrix", both, on(models.DCN, cross_num=3, cross_parameterization="matrix", **HIDDEN)),
+        entry(
+            "DCN, matrix",
+            both,
+            on(models.DCN, cross_num=3, cross_parameterization="matrix", **HIDDEN),
+        ),
         entry("DCNMix", both, on(models.DCNMix, low_rank=6, num_experts=3, **HIDDEN)),
         entry("AutoInt", both, on(models.AutoInt, att_layer_num=2, **HIDDEN)),
         *(
-            entry(f"FiBiNET, {kind}", both, on(models.FiBiNET, bilinear_type=kind, reduction_ratio=2, **HIDDEN))
+            entry(
+                f"FiBiNET, {kind}",
+                both,
+                on(models.FiBiNET, bilinear_type=kind, reduction_ratio=2, **HIDDEN),
+            )
             for kind in ("all", "each", "interaction")
         ),
         entry("AFM", s, on(models.AFM, s)),
@@ -99,10 +126,22 @@ def simple_models() -> list[Other]:
         entry("DIFM", both, on(models.DIFM, **HIDDEN)),
         entry("AFN", both, on(models.AFN, ltl_hidden_size=20, afn_dnn_hidden_units=(24, 12))),
         entry("ONN", both, on(models.ONN, **HIDDEN)),
-        entry("CCPM", s, on(models.CCPM, s, conv_kernel_width=(3, 2), conv_filters=(4, 3), dnn_hidden_units=(24,))),
+        entry(
+            "CCPM",
+            s,
+            on(
+                models.CCPM,
+                s,
+                conv_kernel_width=(3, 2),
+                conv_filters=(4, 3),
+                dnn_hidden_units=(24,),
+            ),
+        ),
         entry("MLR", both, lambda: models.MLR(both)),
         *(
-            entry(f"PNN, {name}", both, lambda options=options: models.PNN(both, **HIDDEN, **options))
+            entry(
+                f"PNN, {name}", both, lambda options=options: models.PNN(both, **HIDDEN, **options)
+            )
             for name, options in {
                 "inner": {},
                 "outer, mat": {"use_inner": False, "use_outter": True},
@@ -114,10 +153,22 @@ def simple_models() -> list[Other]:
 
 
 def sequence_models() -> list[Other]:
-    items = [SparseFeat("user", 20, embedding_dim=WIDTH), SparseFeat("item", 31, embedding_dim=WIDTH), SparseFeat("shop", 17, embedding_dim=4)]
+    items = [
+        SparseFeat("user", 20, embedding_dim=WIDTH),
+        SparseFeat("item", 31, embedding_dim=WIDTH),
+        SparseFeat("shop", 17, embedding_dim=4),
+    ]
     history = [
-        VarLenSparseFeat(SparseFeat("hist_item", 31, embedding_dim=WIDTH, embedding_name="item"), LENGTH, length_name="count"),
-        VarLenSparseFeat(SparseFeat("hist_shop", 17, embedding_dim=4, embedding_name="shop"), LENGTH, length_name="count"),
+        VarLenSparseFeat(
+            SparseFeat("hist_item", 31, embedding_dim=WIDTH, embedding_name="item"),
+            LENGTH,
+            length_name="count",
+        ),
+        VarLenSparseFeat(
+            SparseFeat("hist_shop", 17, embedding_dim=4, embedding_name="shop"),
+            LENGTH,
+            length_name="count",
+        ),
     ]
     features = [*items, DenseFeat("d0", 2), *history]
     watched = ["item", "shop"]
@@ -126,13 +177,18 @@ def sequence_models() -> list[Other]:
         return lambda: models.DIN(features, watched, att_hidden_size=(16, 8), **HIDDEN, **options)
 
     def dien(kind: str) -> Callable[[], nn.Module]:
-        return lambda: models.DIEN(features, watched, gru_type=kind, att_hidden_units=(16, 8), **HIDDEN)
+        return lambda: models.DIEN(
+            features, watched, gru_type=kind, att_hidden_units=(16, 8), **HIDDEN
+        )
 
     return [
         entry("DIN", features, din()),
         entry("DIN, softmax", features, din(att_weight_normalization=True)),
         entry("DIN, relu, batch norm", features, din(att_activation="relu", dnn_use_bn=True)),
-        *(entry(f"DIEN, {kind}", features, dien(kind)) for kind in ("GRU", "AIGRU", "AGRU", "AUGRU")),
+        *(
+            entry(f"DIEN, {kind}", features, dien(kind))
+            for kind in ("GRU", "AIGRU", "AGRU", "AUGRU")
+        ),
     ]
 
 

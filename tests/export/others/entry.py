@@ -1,7 +1,8 @@
-"""Rankers of other people's packages, as they are: how they are built, given numbers, exported and scored by PyTorch.
+"""Rankers of other people's packages, as they are: how they are built, given numbers, exported and
+scored by PyTorch.
 
-A package's model takes a dict, or one matrix of floats; an adapter of a few lines gives it named tensors, as its users
-write it for an export."""
+A package's model takes a dict, or one matrix of floats; an adapter of a few lines gives it named
+tensors, as its users write it for an export."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ EXPORTS: tuple[tuple[str, int | str], ...] = (
 
 @dataclass(frozen=True)
 class Field:
-    """One input. Ids (`size` > 0) are int64 in [low, size): (B,), or (B, length) with zeros as padding behind the first
-    few; others float32: (B,), or (B, length)."""
+    """One input. Ids (`size` > 0) are int64 in [low, size): (B,), or (B, length) with zeros as
+    padding behind the first few; others float32: (B,), or (B, length)."""
 
     name: str
     size: int = 0
@@ -47,7 +48,9 @@ class Field:
         if not self.length:
             return torch.from_numpy(random.integers(self.low, self.size, shape))
         ids = random.integers(1, self.size, shape)
-        return torch.from_numpy(ids * (np.arange(self.length) < random.integers(1, self.length + 1, (rows, 1))))
+        return torch.from_numpy(
+            ids * (np.arange(self.length) < random.integers(1, self.length + 1, (rows, 1)))
+        )
 
 
 class Keyed(nn.Module):
@@ -70,12 +73,15 @@ class Columns(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         columns = [value.float() for value in inputs]
-        return self.model(torch.cat([c if c.dim() == 2 else c.unsqueeze(1) for c in columns], dim=1))
+        return self.model(
+            torch.cat([c if c.dim() == 2 else c.unsqueeze(1) for c in columns], dim=1)
+        )
 
 
 @dataclass(frozen=True)
 class Other:
-    """A ranker of a package. `build` gives the adapted module, whose one output the plan's must equal."""
+    """A ranker of a package. `build` gives the adapted module, whose one output the plan's must
+    equal."""
 
     package: str
     name: str
@@ -98,7 +104,8 @@ class Other:
 
 
 def give_numbers(module: nn.Module) -> None:
-    """Parameters and statistics as of a trained model: nothing is 0, 1 or tiny, as packages initialise them."""
+    """Parameters and statistics as of a trained model: nothing is 0, 1 or tiny, as packages
+    initialise them."""
     with torch.no_grad():
         for part in module.modules():
             if isinstance(part, nn.Embedding):

@@ -7,7 +7,6 @@ import io
 import warnings
 from pathlib import Path
 
-import torch
 from torch_rechub.utils.onnx_export import ONNXExporter
 
 import onnx
@@ -61,13 +60,21 @@ def results(programs: Programs, other: Other, folder: Path) -> list[Result]:
     given = {name: value.numpy() for name, value in inputs.items()}
     found = []
     for dynamo, opset in ((False, 14), (False, 17), (True, 18)):
-        where = (other.package, f"{other.name} (its own exporter)", "dynamo" if dynamo else "torchscript", opset)
+        where = (
+            other.package,
+            f"{other.name} (its own exporter)",
+            "dynamo" if dynamo else "torchscript",
+            opset,
+        )
         path = folder / f"{where[2]}{opset}.onnx"
         try:
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
                 ONNXExporter(keyed.model).export(
-                    str(path), seq_length=LENGTH, opset_version=opset, onnx_export_kwargs={"dynamo": dynamo}
+                    str(path),
+                    seq_length=LENGTH,
+                    opset_version=opset,
+                    onnx_export_kwargs={"dynamo": dynamo},
                 )
         except Exception as error:  # whatever the package raises is the answer
             found.append(Result(*where, error=first_line(error), by="pytorch"))

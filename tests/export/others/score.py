@@ -1,4 +1,5 @@
-"""One ranker by all exporters: exported, compiled, scored by both providers, compared with PyTorch in float64."""
+"""One ranker by all exporters: exported, compiled, scored by both providers, compared with PyTorch
+in float64."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ ROW_COUNTS = (1, 2, 63, 65, 300)
 
 @dataclass(frozen=True)
 class Result:
-    """`error` of PyTorch's exporter, which cannot do it, or of ours; else the plan's steps and the largest difference over all
-    row counts and providers."""
+    """`error` of PyTorch's exporter, which cannot do it, or of ours; else the plan's steps and the
+    largest difference over all row counts and providers."""
 
     package: str
     model: str
@@ -44,7 +45,13 @@ def first_line(error: BaseException | str) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def worst_of(programs: Programs, plan: Path, inputs: dict[str, np.ndarray], want: np.ndarray, output: str = "y") -> float:
+def worst_of(
+    programs: Programs,
+    plan: Path,
+    inputs: dict[str, np.ndarray],
+    want: np.ndarray,
+    output: str = "y",
+) -> float:
     worst = 0.0
     for rows in ROW_COUNTS:
         part = {name: value[:rows] for name, value in inputs.items()}
@@ -55,7 +62,9 @@ def worst_of(programs: Programs, plan: Path, inputs: dict[str, np.ndarray], want
     return worst
 
 
-def compiled(programs: Programs, model: Path, options: Sequence[str] = ()) -> tuple[Path | None, str]:
+def compiled(
+    programs: Programs, model: Path, options: Sequence[str] = ()
+) -> tuple[Path | None, str]:
     """The plan, or the error."""
     plan = model.with_suffix(".bin")
     done = programs.run(programs.mtlc, model, "-o", plan, *options)
