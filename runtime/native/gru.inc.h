@@ -26,12 +26,12 @@ typedef struct gru_block {
     size_t columns; /* that there are from here on */
 } gru_block;
 
-/* exp(x) of a gate's sum, 2^(k + f) with |f| <= 1/2. Beyond 44 a gate is 0 or 1 as far as floats go, and two such numbers can
- * be multiplied. The error grows with |x|, where the gate is flat. 2^f: a minimax fit, 9e-8, that is 1 at 0. */
+/* exp(x) of a gate's sum, 2^(k + f) with |f| <= 1/2. Beyond 42 a gate is 0 or 1 as far as floats go; two such numbers can be
+ * multiplied and divided by. The error grows with |x|, where the gate is flat. 2^f: a minimax fit, 9e-8, that is 1 at 0. */
 INLINE vec exp_of_gate(vec x)
 {
     const vec shift = splat(0x1.8p23f);
-    const vec scaled = max_second(splat(-63.5f), min_second(splat(63.5f), x * splat(0x1.715476p0f)));
+    const vec scaled = max_second(splat(-62), min_second(splat(62), x * splat(0x1.715476p0f)));
     const vec t = scaled + shift;
     const vec f = scaled - (t - shift);
     vec p = splat(1.326472725e-03f);
