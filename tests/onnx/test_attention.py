@@ -3,6 +3,7 @@ and people write. Shapes: B rows, L queries, M keys, H heads, D width of a head.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,83 @@ def test_refusals(programs: Programs, tmp_path: Path) -> None:
     heads.output(heads.node("Attention", *operands, q_num_heads=5, kv_num_heads=4))
     with pytest.raises(Refused, match="q_num_heads is 5"):
         Compiled(programs, heads.model(), tmp_path)
+
+
+# --- spellings -----------------------------------------------------------------------------------------------------
+
+
+class Spelled(Builder):
+    """Self-attention over x (B, 6, 12), 3 heads of 4, in one of the ways that exporters and people write it."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(17)
+        self.rng = np.random.default_rng(seed)
+        self.x = self.input(Spec((6, 12)))
+        self.mask = self.input(Spec((6,), np.bool_), "mask")
+
+    def one_of(self, *ways: object) -> object:
+        return ways[int(self.rng.integers(len(ways)))]
+
+    def layer(self, x: str) -> str:
+        weights = self.const(self.rng.standard_normal((12, 12)) * 0.3)
+        return self.node("Add", self.node("MatMul", x, weights), self.const(self.rng.standard_normal(12)))
+
+    def turn(self, x: str, *perm: int) -> str:
+        return self.node("Transpose", x, perm=perm)
+
+    def heads(self, x: str, merged: bool) -> str:
+        """(B, 6, 12) to (B, 3, 6, 4), or (3 B, 6, 4)."""
+        x = self.turn(self.node("Reshape", x, self.ints(-1, 6, 3, 4)), 0, 2, 1, 3)
+        return self.node("Reshape", x, self.ints(-1, 6, 4)) if merged else x
+
+    def masked(self, scores: str, merged: bool) -> str:
+        fill = float(self.one_of(-1e9, -1e4, -np.inf))
+        mask = self.node("Reshape", self.mask, self.ints(-1, 1, 1, 6))
+        if merged:
+            shape = self.node("Concat", self.node("Shape", self.mask, end=1), self.ints(3, 1, 6), axis=0)
+            mask = self.node("Reshape", self.node("Expand", mask, shape), self.ints(-1, 1, 6))
+        way = self.one_of("keep", "fill", "add")
+        if way == "keep":
+            return self.node("Where", mask, scores, self.const(fill))
+        if way == "fill":
+            return self.node("Where", self.node("Not", mask), self.const(fill), scores)
+        return self.node("Add", scores, self.node("Where", mask, self.const(0), self.const(fill)))
+
+    def attention(self, merged: bool) -> str:
+        q, k, v = (self.heads(self.layer(self.x), merged) for _ in range(3))
+        turned = (0, 2, 1) if merged else (0, 1, 3, 2)
+        way = self.one_of("scores", "queries", "both")
+        root = self.const(0.25 if way == "both" else 0.5)
+        if way != "scores":
+            q = self.node("Mul", q, self.const(0.5))
+        k = self.turn(k, *turned)
+        if way == "both":
+            k = self.node("Div", k, root)
+        scores = self.node("MatMul", q, k)
+        if way == "scores":
+            scores = self.one_of(self.node("Mul", scores, root), self.node("Div", scores, self.const(2)))
+        shares = self.node("Softmax", self.masked(scores, merged), axis=-1)
+        y = self.node("MatMul", shares, v)
+        if merged:
+            y = self.node("Reshape", y, self.ints(-1, 3, 6, 4))
+        return self.layer(self.node("Reshape", self.turn(y, 0, 2, 1, 3), self.ints(-1, 6, 12)))
+
+
+def steps(programs: Programs, plan: Path) -> list[str]:
+    described = json.loads(programs.ok(programs.mtlrun, "info", plan, "--json"))
+    return [step["op"] for step in described["steps"]]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_spellings(programs: Programs, tmp_path: Path, seed: int) -> None:
+    builder = Spelled(seed)
+    builder.output(builder.attention(merged=seed % 2 == 1))
+    compiled = Compiled(programs, builder.model(), tmp_path)
+    ops = steps(programs, compiled.plan)
+    assert ops.count("attention") == 1 and ops.count("linear") == 2, ops
+    assert not {"matmul", "softmax", "transpose", "copy", "slice"} & set(ops), ops
+    for rows in ROWS:
+        given = inputs(builder, rows, seed)
+        given["mask"][:, 0] = True  # a query without keys is NaN under -inf, and that is tested above
+        compiled.check(given)
+        compiled.check(given, "--provider", "onednn")
