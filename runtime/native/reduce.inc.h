@@ -85,6 +85,7 @@ INLINE void layer_norm_short(const float *x, const float *scale, const float *bi
 {
     const size_t last = n - (VECS - 1) * LANES;
     const ivec there = first_lanes(last);
+    const float share = 1 / (float)n;
     for (size_t o = 0; o < outer; o++, x += n, y += n) {
         vec v[NORM_VECS], sum = splat(0), squares = splat(0);
         UNROLL
@@ -92,7 +93,7 @@ INLINE void layer_norm_short(const float *x, const float *scale, const float *bi
             v[i] = i + 1 < VECS ? load(x + i * LANES) : load_filled(x + i * LANES, last, 0);
             sum = sum + v[i];
         }
-        const vec mean = sum_everywhere(sum) / splat((float)n);
+        const vec mean = sum_everywhere(sum) * splat(share);
         UNROLL
         for (unsigned i = 0; i < VECS; i++) {
             v[i] = v[i] - mean;
@@ -101,7 +102,7 @@ INLINE void layer_norm_short(const float *x, const float *scale, const float *bi
             }
             squares = squares + v[i] * v[i];
         }
-        const vec factor = splat(1 / sqrtf(sum_everywhere(squares)[0] / (float)n + epsilon));
+        const vec factor = splat(1 / sqrtf(sum_everywhere(squares)[0] * share + epsilon));
         UNROLL
         for (unsigned i = 0; i < VECS; i++) {
             const size_t count = i + 1 < VECS ? LANES : last;
