@@ -4,6 +4,7 @@ asks for, train, serve what its logits say, and know what its tasks share."""
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +134,14 @@ def test_names_what_is_missing() -> None:
 def test_every_world_that_an_entry_should_win_is_one() -> None:
     worlds = {"funnel", "conflict", "regions", "sequences", "kinds", "single"}
     assert all(set(entry.beats) <= worlds for entry in RANKERS.values())
+
+
+def test_the_table_of_rankers_is_complete() -> None:
+    """docs/zoo.md: each name once."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "zoo.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")][1:]
+    names = [name.strip() for row in rows for name in row.split(",")]
+    assert sorted(names) == sorted(RANKERS)
 
 
 def test_tasks_are_checked() -> None:
