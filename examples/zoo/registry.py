@@ -127,7 +127,7 @@ AITM_ = "Xi et al.: Modeling the Sequential Dependence among Multi-step Conversi
 SURVEY = "a survey of multi-task rankers"
 
 md = partial(behind, front=MD)
-seq = partial(SEQ, token=TOKEN)
+seq = partial(SEQ, token=TOKEN, hidden=64)
 slim_bottom = partial(SharedBottom, bottom=(128, 64), towers=(32, 16))
 
 RANKERS: dict[str, Entry] = {

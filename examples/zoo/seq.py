@@ -56,7 +56,7 @@ class SEQ(Ranker):
         self,
         input_width: int,
         tasks: int | Sequence[Task],
-        hidden: int = 64,
+        hidden: int = 128,
         layers: int = 2,
         token: int | None = None,
         form: str = "product",
