@@ -162,6 +162,18 @@ def test_stem_s_weighs_all_rows_alike() -> None:
     assert_close(weights[0], by_hand)
 
 
+def test_stem_by_hand() -> None:
+    """A gate reads the sum of its task's vector and the shared one, and weighs all experts."""
+    model = ready(STEM(EVERYTHING, STEPS, own=1, shared=2))
+    inputs = made_up(EVERYTHING, ROWS).values()
+    *own, common = (front(*inputs) for front in model.fronts)
+    experts = [f(z) for group, z in zip(model.experts, [*own, common]) for f in group]
+    for t in range(3):
+        gate = model.gates[t](own[t] + common)
+        z = sum(gate[:, e : e + 1] * f for e, f in enumerate(experts))
+        assert_close(model.routed(*inputs)[0][t], z)
+
+
 def test_stem_trains_no_other_task_by_its_experts() -> None:
     model = ready(STEM(EVERYTHING, STEPS))
     model.logits(*made_up(EVERYTHING, ROWS).values())[1].sum().backward()
