@@ -92,7 +92,6 @@ ZOO_SAMPLE = (
     ("zoo-esmm-chain", "dynamo", NEWEST),
     ("zoo-omoe", "torchscript", 17),
     ("zoo-ple-gates", "dynamo", 18),
-    ("zoo-stem", "torchscript", 13),
     ("zoo-stem", "dynamo", 18),
     ("zoo-stem_s", "dynamo", 20),
     ("zoo-stem_s-gates", "torchscript", 17),

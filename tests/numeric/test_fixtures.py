@@ -23,7 +23,7 @@ from tests.harness import (
 )
 
 ALL = manifest()
-MEGABYTES = 3.0
+MEGABYTES = 5.0
 
 
 @pytest.mark.parametrize("fixture", ALL, ids=names(ALL))
