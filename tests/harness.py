@@ -224,8 +224,12 @@ def work_of(info: dict) -> Work:
             return "-"
         return f"{tensor['dtype']}{tensor['shape']}"
 
+    def attrs(step: dict) -> list[float]:
+        """To six digits: one exporter rounds a scale to float32, the other does not."""
+        return [float(f"{value:.6g}") for value in step["attrs"]]
+
     steps = sorted(
-        f"{step['op']} {step['function']} {step['attrs']} ({', '.join(map(shape, step['inputs']))})"
+        f"{step['op']} {step['function']} {attrs(step)} ({', '.join(map(shape, step['inputs']))})"
         f" -> {shape(step['output'])}, {step['flops_fixed']} + {step['flops_per_row']} x rows FLOPs"
         for step in info["steps"]
     )

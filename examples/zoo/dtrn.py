@@ -149,7 +149,7 @@ class TIM(nn.Module):
             return pooled(u, mask, "mean")
         scores = (u * item.unsqueeze(1)).sum(dim=2) * item.shape[1] ** -0.5  # (B, L)
         weights = torch.softmax(scores.masked_fill(~mask, MASKED), dim=1)
-        some = mask.any(dim=1, keepdim=True).to(u.dtype)  # (B, 1)
+        some = mask.to(u.dtype).amax(dim=1, keepdim=True)  # (B, 1)
         return (u * weights.unsqueeze(2)).sum(dim=1) * some
 
     def forward(

@@ -49,7 +49,10 @@ def test_onnx_reference_agrees(programs: Programs, fixture: Fixture, tmp_path: P
         pytest.skip("onnx.reference always trains BatchNormalization below opset 14")
     promote(model)
     inputs = fixture.load("in")
-    doubles = {name: value.astype(np.float64) for name, value in inputs.items()}
+    doubles = {
+        name: value.astype(np.float64) if value.dtype == np.float32 else value
+        for name, value in inputs.items()
+    }
     outputs = reference.ReferenceEvaluator(model).run(list(fixture.outputs), doubles)
     third = dict(zip(fixture.outputs, outputs, strict=True))
     for name, want in fixture.load("f64").items():
