@@ -4,6 +4,7 @@ in float64."""
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +39,8 @@ class Result:
 
 def first_line(error: BaseException | str) -> str:
     """The line of an error that says what is wrong, without paths, in one length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # PyTorch colours its advice
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     if isinstance(error, BaseException) and not isinstance(error, (ValueError, AssertionError)):
         text = f"{type(error).__name__}: {text}"
