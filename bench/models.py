@@ -106,7 +106,7 @@ def _seq_md() -> object:
             super().__init__()
             schema = tuple(Dense(role or "rest", size, role=role) for role, size in parts.items())
             self.mask = MD(schema, width=1, hidden=128, made=64)
-            self.seq = SEQ(self.mask.out, TASKS, hidden=128, layers=2, token=128)
+            self.seq = SEQ(self.mask.out, TASKS, hidden=128, layers=2)
 
         def forward(self, x: Tensor) -> tuple[Tensor, ...]:
             return self.seq(self.mask(*x.split(list(parts.values()), dim=1)))
@@ -115,14 +115,14 @@ def _seq_md() -> object:
 
 
 def _dtrn() -> object:
-    """Eight fields, the candidate item one of them, and three sequences; 4 heads of 8."""
+    """Eight fields, the candidate item one of them, and three sequences; 4 heads of 8, feed-forward layers of 128."""
     from examples.zoo.dtrn import DTRN
     from examples.zoo.features import Id, Sequence
 
     schema = [Id(f"field{i}", ITEMS) for i in range(FIELDS)]
     schema += [Sequence(f"seq{i}", ITEMS, LENGTH) for i in range(SEQUENCES)]
     sizes = dict(experts=4, hidden=64, out=32, towers=(16,))
-    return DTRN(tuple(schema), 2, width=VECTOR, heads=4, positions=True, **sizes)
+    return DTRN(tuple(schema), 2, width=VECTOR, heads=4, feed=4, positions=True, **sizes)
 
 
 def _mmoe_fields() -> object:

@@ -123,6 +123,7 @@ class TIM(nn.Module):
         pre_norm: bool = False,
         positions: bool = False,
         fused: bool = False,
+        feed: int = 2,
     ) -> None:
         super().__init__()
         self.task = nn.Parameter(torch.randn(tasks, condition))
@@ -132,7 +133,7 @@ class TIM(nn.Module):
             self.hyper[-1].weight.mul_(0.1)
             self.hyper[-1].bias.zero_()
         self.blocks = nn.ModuleList(
-            Block(width, heads, 2 * width, pre_norm, fused) for _ in range(layers)
+            Block(width, heads, feed * width, pre_norm, fused) for _ in range(layers)
         )
         self.positions = nn.ParameterList(
             nn.Parameter(0.1 * torch.randn(length, width)) for length in lengths if positions
@@ -182,7 +183,8 @@ class DTRN(Ranker):
     """The fields of `schema`, one input each, to what is served for each task.
 
     Ablations: without `tim` the interests are plain means of the sequences, the same for all tasks;
-    without `trm` nothing is weighed. `target` needs a field of role "item".
+    without `trm` nothing is weighed. `target` needs a field of role "item". The feed-forward layers
+    are `feed` times as wide as the vectors.
     """
 
     def __init__(
@@ -201,6 +203,7 @@ class DTRN(Ranker):
         squeeze: bool = True,
         on_own: bool = False,
         fused: bool = False,
+        feed: int = 2,
         gates_out: bool = False,
         **sizes: int | float | Sequence[int],
     ) -> None:
@@ -212,7 +215,7 @@ class DTRN(Ranker):
         self.target, self.on_own = target, on_own
         self.tim = None
         if tim and lengths:
-            options = dict(pre_norm=pre_norm, positions=positions, fused=fused)
+            options = dict(pre_norm=pre_norm, positions=positions, fused=fused, feed=feed)
             self.tim = TIM(lengths, len(self.tasks), width, heads, layers, **options)
         count = len(self.front.schema)  # fields, and an interest in the place of each sequence
         self.trm = nn.ModuleList(TRM(count, width, squeeze=squeeze) for _ in self.tasks if trm)
