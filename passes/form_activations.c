@@ -16,7 +16,8 @@
  * clip(x + 3, 0, 6) / 6 or clip(x / 6 + 1/2, 0, 1) (hard_sigmoid). Only when nobody else reads what is in between.
  *
  * A softplus that is x itself above a threshold, where(x > 20, x, softplus(x)), is softplus(x): from 16 on the
- * difference, log(1 + exp(-x)), is less than half of what tells neighbouring float32 apart.
+ * difference, log(1 + exp(-x)), is less than half of what tells neighbouring float32 apart. max(x, 1) and min(x, 1) are
+ * clips, as other exporters write them.
  */
 #include <math.h>
 
@@ -304,9 +305,27 @@ static mtl_status drop_threshold(passes_rewriter *r, ir_node n)
     return become(&m, n, IR_OP_softplus, x, NULL, 0);
 }
 
+/* max(x, number) and min(x, number): one bound of a clip, which a layer can take in. */
+static mtl_status form_bound(passes_rewriter *r, ir_node n)
+{
+    const ir_node_info *node = ir_node_of(r->graph, n);
+    double number;
+    int at = ir_const_scalar(r->graph, node->inputs[1], &number) ? 1 : 0;
+    ir_value x = node->inputs[1 - at];
+    if ((at == 0 && !ir_const_scalar(r->graph, node->inputs[0], &number)) || !isfinite(number) || !same_type(r, x, n) ||
+        !ir_dtype_is_float(ir_type_of(r->graph, x)->dtype)) {
+        return MTL_OK;
+    }
+    bool above = node->op == IR_OP_max;
+    const ir_attr attrs[2] = {IR_FLOAT(low, above ? number : -INFINITY), IR_FLOAT(high, above ? INFINITY : number)};
+    return become(&(matcher){.r = r}, n, IR_OP_clip, x, attrs, 2);
+}
+
 static mtl_status form(passes_rewriter *r, ir_node n)
 {
     switch (ir_node_of(r->graph, n)->op) {
+    case IR_OP_max:
+    case IR_OP_min: return form_bound(r, n);
     case IR_OP_mul:
     case IR_OP_div: return form_gated(r, n);
     case IR_OP_clip: return form_hard_sigmoid(&(matcher){.r = r}, n, ir_node_of(r->graph, n), 1);

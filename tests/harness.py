@@ -225,8 +225,12 @@ def work_of(info: dict) -> Work:
         return f"{tensor['dtype']}{tensor['shape']}"
 
     def attrs(step: dict) -> list[float]:
-        """To six digits: one exporter rounds a scale to float32, the other does not."""
-        return [float(f"{value:.6g}") for value in step["attrs"]]
+        """To six digits: one exporter rounds a scale to float32, the other does not. What is no number of
+        JSON is text ("inf"). Of attention without its scale (TorchScript scales queries and keys, and
+        the layers that make them take that in, dynamo the products of the two) and without what it does where
+        all keys are masked, which the operator Attention says otherwise than softmax does."""
+        numbers = [float(f"{float(value):.6g}") for value in step["attrs"]]
+        return numbers[:6] if step["op"] == "attention" else numbers
 
     steps = sorted(
         f"{step['op']} {step['function']} {attrs(step)} ({', '.join(map(shape, step['inputs']))})"
