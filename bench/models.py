@@ -1,7 +1,7 @@
 """The rankers that are compared: the zoo's, at the sizes of docs/benchmarks.md, as ONNX files and
 prepared inputs.
 
-All read 512 features and predict three tasks. Weights are random but keep the scale of what they
+All but DTRN read 512 features and predict three tasks. Weights are random but keep the scale of what they
 pass on (He et al. 2015), so that scores differ from row to row and a wrong one is seen.
 """
 

@@ -24,12 +24,6 @@ static mtl_status gru_run(const void *state, const runtime_frame *frame)
     return MTL_OK;
 }
 
-/* Floats from one row of an operand (B, ..) to the next. */
-static size_t row_stride(const plan_view *view, const plan_tensor *tensor)
-{
-    return plan_is_window(tensor) ? tensor->pitch : (size_t)runtime_elements(view, tensor, 1, tensor->rank).fixed;
-}
-
 mtl_status runtime_prepare_gru(const runtime_context *context, runtime_step *result)
 {
     const plan_view *view = context->view;
@@ -56,9 +50,9 @@ mtl_status runtime_prepare_gru(const runtime_context *context, runtime_step *res
         s->h = runtime_ref_of(view, h);
     }
     s->call = (native_gru){
-        .p_stride = row_stride(view, p),
-        .h_stride = h != NULL ? row_stride(view, h) : 0,
-        .y_stride = row_stride(view, y),
+        .p_stride = runtime_row_stride(view, p),
+        .h_stride = h != NULL ? runtime_row_stride(view, h) : 0,
+        .y_stride = runtime_row_stride(view, y),
         .steps = (size_t)runtime_extent(view, p, 1).fixed,
         .hidden = (size_t)runtime_extent(view, y, 2).fixed,
         .reverse = view->attrs[step->attrs] != 0,
