@@ -182,6 +182,18 @@ static mtl_status add_content(ir_graph *graph, ir_value value, base_diag *diag)
     return MTL_OK;
 }
 
+mtl_status ir_set_per_user(ir_graph *graph, ir_value input, base_diag *diag)
+{
+    ir_value_info *info = &graph->values[input];
+    if (info->kind != IR_VALUE_INPUT || info->type.rank == 0 ||
+        !ir_dim_equal(info->type.dim[0], ir_dim_symbol(IR_SYMBOL_ROWS))) {
+        return base_fail(diag, MTL_INVALID_DATA,
+                         "'%s' cannot be per_user: expected an input whose first axis is the candidates", info->name);
+    }
+    info->per_user = true;
+    return MTL_OK;
+}
+
 mtl_status ir_add_const(ir_graph *graph, const char *name, const ir_tensor *tensor, base_diag *diag, ir_value *value)
 {
     const char *wish = name != NULL && *name != '\0' ? name : "c";

@@ -98,13 +98,16 @@ typedef struct ir_tensor {
 } ir_tensor;
 
 /* How often a value changes. ROW: axis `axis` carries the candidates, its extent is before x B x after, and element
- * (a, b, c) of that axis, read as (before, B, after), belongs to candidate b. */
+ * (a, b, c) of that axis, read as (before, B, after), belongs to candidate b. A ROW value that is PER_USER is the same
+ * for all candidates of one user: no input that differs between them goes into it. It keeps its shape with B in the
+ * graph; lowering makes it a value of the request program, with the users in the place of the candidates. */
 typedef enum ir_rate_kind { IR_RATE_CONST, IR_RATE_REQUEST, IR_RATE_ROW, IR_RATE_BATCH } ir_rate_kind;
 
 typedef struct ir_rate {
     ir_rate_kind kind;
     int32_t axis;
     int64_t before, after;
+    bool per_user;
 } ir_rate;
 
 /* A PARAM is a constant that the host may change between runs: it has numbers, but nobody may rely on them. */
@@ -120,7 +123,8 @@ typedef struct ir_value_info {
      * of them, else NULL. Constants of up to IR_CONTENT_MAX elements have it too. */
     const ir_dim *content;
     size_t content_count;
-    ir_rate rate; /* valid after ir_infer_rates, until the graph changes */
+    ir_rate rate;  /* valid after ir_infer_rates, until the graph changes */
+    bool per_user; /* INPUT: declared to be the same for all candidates of one user */
 } ir_value_info;
 
 enum { IR_CONTENT_MAX = 64 };
@@ -209,6 +213,8 @@ mtl_status ir_graph_new(base_arena *arena, base_diag *diag, ir_graph **graph);
 const char *ir_unique_name(ir_graph *graph, const char *wish);
 
 mtl_status ir_add_input(ir_graph *graph, const char *name, const ir_type *type, base_diag *diag, ir_value *value);
+/* Declares that all candidates of one user have the same rows in an input, whose first axis is the candidates (1 x B). */
+mtl_status ir_set_per_user(ir_graph *graph, ir_value input, base_diag *diag);
 /* Data is not copied and must live as long as the graph. */
 mtl_status ir_add_const(ir_graph *graph, const char *name, const ir_tensor *tensor, base_diag *diag, ir_value *value);
 /* The same for a param, whose name must be free: hosts know it by that. A float32 tensor of at least one element. */

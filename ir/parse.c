@@ -254,12 +254,17 @@ static mtl_status parse_input(ir_parser *p)
 {
     ir_token at;
     ir_type type;
-    ir_value value;
+    ir_value value = 0;
     BASE_TRY(ir_parse_next(p));
     BASE_TRY(parse_typed(p, &at, &type));
     mtl_error error = {0};
     base_diag inner = {.error = &error};
-    return ir_parse_wrap(p, &at, ir_add_input(p->graph, at.text, &type, &inner, &value), &error);
+    BASE_TRY(ir_parse_wrap(p, &at, ir_add_input(p->graph, at.text, &type, &inner, &value), &error));
+    if (!at_word(p, "per_user")) {
+        return MTL_OK;
+    }
+    BASE_TRY(ir_parse_wrap(p, &p->token, ir_set_per_user(p->graph, value, &inner), &error));
+    return ir_parse_next(p);
 }
 
 static mtl_status parse_output(ir_parser *p)

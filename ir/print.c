@@ -155,7 +155,7 @@ static mtl_status print_graph(printer *p)
     for (uint32_t i = 0; i < graph->input_count; i++) {
         fputs("  input ", p->out);
         BASE_TRY(print_typed(p, graph->inputs[i]));
-        fputs("\n", p->out);
+        fputs(ir_info(graph, graph->inputs[i])->per_user ? " per_user\n" : "\n", p->out);
     }
     for (uint32_t i = 0; i < graph->param_count; i++) {
         BASE_TRY(print_const(p, "param", graph->params[i]));

@@ -452,13 +452,38 @@ static ir_rate rate_of_content(const ir_value_info *value)
     return rate;
 }
 
+static bool has_users(const ir_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        if (graph->values[graph->inputs[i]].per_user) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether no operand differs between candidates of one user: where none has candidates, the result is copies. */
+static bool all_per_user(const ir_infer_context *c)
+{
+    for (uint32_t i = 0; i < c->info->input_count; i++) {
+        if (is_row(c, i) && !rate_of(c, i)->per_user) {
+            return false;
+        }
+    }
+    return true;
+}
+
 mtl_status ir_infer_rates(ir_graph *graph, base_diag *diag)
 {
+    bool users = has_users(graph);
     for (ir_value v = 1; v < graph->value_count; v++) {
         ir_value_info *value = &graph->values[v];
         switch (value->kind) {
         case IR_VALUE_NODE: break;
-        case IR_VALUE_INPUT: value->rate = rate_of_input(&value->type); break;
+        case IR_VALUE_INPUT:
+            value->rate = rate_of_input(&value->type);
+            value->rate.per_user = value->per_user && value->rate.kind == IR_RATE_ROW;
+            break;
         case IR_VALUE_CONST: value->rate = rate_const; break;
         case IR_VALUE_PARAM: value->rate = rate_request; break;
         }
@@ -468,6 +493,7 @@ mtl_status ir_infer_rates(ir_graph *graph, base_diag *diag)
         ir_value_info *result = &graph->values[c.info->outputs[0]];
         result->rate = result->content != NULL ? rate_of_content(result)
                                                : checked(functions[c.info->op](&c, &result->type), &result->type);
+        result->rate.per_user = users && result->rate.kind == IR_RATE_ROW && all_per_user(&c);
     }
     return MTL_OK;
 }

@@ -108,6 +108,12 @@ static void test_canonical(void **state)
                     "  output \"y\" = %y\n"
                     "}\n",
                     NULL);
+    check_same_text("graph \"users\" (B) {\n"
+                    "  input %u : i64[B, 5] per_user\n"
+                    "  input %x : f32[B, 2]\n"
+                    "  output \"y\" = %x\n"
+                    "}\n",
+                    NULL);
     check_same_text("graph \"empty\" (B) {\n}\n", NULL);
 }
 
@@ -177,6 +183,8 @@ static void test_statement_errors(void **state)
         {"input %x : f32[99999999999999999999]", "2:16: 99999999999999999999 is out of range"},
         {"input %x : f32[9223372036854775807+1]", "2:16: the extent is out of range"},
         {"input %x : f32[1,1,1,1,1,1,1,1,1]", "2:32: more than 8 axes"},
+        {"input %x : f32[2, B] per_user",
+         "2:22: 'x' cannot be per_user: expected an input whose first axis is the candidates"},
         {"input %x : f32 input %x : f32", "2:22: value 'x' is defined twice"},
         {"const %c : i8 = 128", "2:17: 128 is out of range for i8"},
         {"const %c : u8 = -1", "2:18: -1 is out of range for u8"},

@@ -9,7 +9,8 @@ static void expect_rate(lab *t, ir_value value, const char *text)
     assert_int_equal(ir_infer_rates(t->graph, &t->diag), MTL_OK);
     ir_rate rate = ir_info(t->graph, value)->rate;
     if (rate.kind == IR_RATE_ROW) {
-        snprintf(found, sizeof found, "row %d %d %d", (int)rate.axis, (int)rate.before, (int)rate.after);
+        snprintf(found, sizeof found, "row %d %d %d%s", (int)rate.axis, (int)rate.before, (int)rate.after,
+                 rate.per_user ? " per user" : "");
     } else {
         snprintf(found, sizeof found, "%s", kinds[rate.kind]);
     }
@@ -66,6 +67,31 @@ static void params(void **state)
     assert_int_equal(ir_param_behind(t.graph, column), alpha);
     assert_int_equal(ir_param_behind(t.graph, w), 0);
     assert_int_equal(ir_param_behind(t.graph, node(&t, IR_OP_mul, NULL, V(x, alpha), NO_ATTRS)), 0);
+    lab_close(&t);
+}
+
+/* What only depends on inputs that are declared per user. */
+static void users(void **state)
+{
+    lab t;
+    (void)state;
+    lab_open(&t);
+    ir_value x = add_input(&t, "f32[B,4]"), u = add_input(&t, "f32[B,4]"), w = add_weights(&t, "f32[4]");
+    ir_value copies = node(&t, IR_OP_expand, "f32[B,4]", V(w), NO_ATTRS);
+    expect_rate(&t, copies, "row 0 1 1"); /* without users nothing is theirs */
+    assert_int_equal(ir_set_per_user(t.graph, u, &t.diag), MTL_OK);
+    expect_rate(&t, u, "row 0 1 1 per user");
+    expect_rate(&t, x, "row 0 1 1");
+    expect_rate(&t, copies, "row 0 1 1 per user");
+    expect_rate(&t, w, "const");
+    ir_value mine = node(&t, IR_OP_add, NULL, V(u, w), NO_ATTRS);
+    expect_rate(&t, mine, "row 0 1 1 per user");
+    expect_rate(&t, node(&t, IR_OP_add, NULL, V(mine, x), NO_ATTRS), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_concat, NULL, V(mine, x), A(IR_INT(axis, 1))), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_transpose, NULL, V(mine), A(INTS(perm, 1, 0))), "row 1 1 1 per user");
+    expect_rate(&t, node(&t, IR_OP_softmax, NULL, V(mine), A(IR_INT(axis, 0))), "batch");
+    assert_int_not_equal(ir_set_per_user(t.graph, mine, &t.diag), MTL_OK);
+    assert_non_null(strstr(t.error.message, "expected an input whose first axis is the candidates"));
     lab_close(&t);
 }
 
@@ -570,6 +596,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inputs_and_elementwise),
         cmocka_unit_test(params),
+        cmocka_unit_test(users),
         cmocka_unit_test(shapes_as_data),
         cmocka_unit_test(moves),
         cmocka_unit_test(lookups_and_axes),
