@@ -6,6 +6,7 @@
 #include "compiler/ids.h"
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
+#include "compiler/outputs.h"
 #include "mtlc/compiler.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
@@ -140,6 +141,7 @@ static mtl_status compile(compilation *work, const char *model_path, const char 
     compiler_lowered lowered;
     plan_view view;
     BASE_TRY(compiler_set_ids(work->model.graph, work->options->ids, work->options->id_count, work->diag));
+    BASE_TRY(compiler_keep_outputs(work->model.graph, work->options->outputs, work->options->output_count, work->diag));
     report(work, "optimise", 0.2);
     BASE_TRY(optimise(work));
     report(work, "lower", 0.7);

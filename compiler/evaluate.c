@@ -1,6 +1,7 @@
 #include "compiler/evaluate.h"
 
 #include "compiler/ids.h"
+#include "compiler/outputs.h"
 
 #include <string.h>
 
@@ -114,6 +115,8 @@ mtl_status compiler_evaluate(const char *model_path, const char *inputs_path, co
     if (status == MTL_OK) {
         tool_npz *npz = NULL;
         status = compiler_set_ids(model.graph, options->ids, options->id_count, &diag);
+        status = status == MTL_OK ? compiler_keep_outputs(model.graph, options->outputs, options->output_count, &diag)
+                                  : status;
         diag.file = NULL;
         status = status == MTL_OK ? tool_npz_open(inputs_path, &diag, &npz) : status;
         if (status == MTL_OK) {

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "ir/lookup.h"
 
-enum { LISTED = 8 }; /* names that an error lists */
+enum { LISTED = 16 }; /* names that are kept for an error */
 
 /* "NAME=POLICY", "NAME=row:N"; in the name "*" stands for every lookup. */
 typedef struct option {
@@ -171,26 +172,16 @@ static mtl_status visit(const finder *f, ir_node node, const char **listed, size
 /* What could have been meant. */
 static mtl_status unknown_name(const finder *f, const option *o, const char *const *listed, size_t count)
 {
-    char names[400] = "";
-    size_t used = 0;
+    base_name_list list = {0};
     for (size_t i = 0; i < count; i++) {
-        size_t length = strlen(listed[i]);
-        if (used + length + sizeof ", ''..." > sizeof names) {
-            break;
-        }
-        memcpy(names + used, i > 0 ? ", '" : "'", i > 0 ? 3 : 1);
-        used += i > 0 ? 3 : 1;
-        memcpy(names + used, listed[i], length);
-        used += length;
-        memcpy(names + used, "'", 2);
-        used += 1;
+        base_list_name(&list, listed[i]);
     }
     if (count == 0) {
         return bad_option(f, o, "the model looks nothing up in a table");
     }
     return base_fail(f->diag, MTL_INVALID_ARGUMENT,
-                     "--ids %.100s: no input whose ids are looked up, and no table, has that name; there are %s%s",
-                     o->text, names, count == LISTED ? ", ..." : "");
+                     "--ids %.100s: no input whose ids are looked up, and no table, has that name; there are %s",
+                     o->text, list.text);
 }
 
 mtl_status compiler_set_ids(ir_graph *graph, const char *const *ids, size_t count, base_diag *diag)

@@ -12,13 +12,15 @@
 #include "tool/npz.h"
 #include "tool/terminal.h"
 
-enum { MOST_DIMS = 64, MOST_PARAMS = 256, MOST_IDS = 1024 };
+enum { MOST_DIMS = 64, MOST_PARAMS = 256, MOST_IDS = 1024, MOST_OUTPUTS = 1024 };
 
 enum {
     OPTION_OUTPUT,
     OPTION_EXPLAIN,
     OPTION_PRINT_IR,
     OPTION_CONSTANTS,
+    OPTION_HEADING_PART,
+    OPTION_OUTPUTS,
     OPTION_HEADING_SHAPES,
     OPTION_DIM,
     OPTION_BATCH_AXIS0,
@@ -31,7 +33,6 @@ enum {
     OPTION_HEADING_MORE,
     OPTION_FOLD_LIMIT,
     OPTION_EVALUATE,
-    OPTION_OUTPUTS,
     OPTION_LIST_PASSES,
 };
 
@@ -42,6 +43,11 @@ static const tool_option options[] = {
     [OPTION_PRINT_IR] = {"print-ir", 0, "[=after-PASS]",
                          "print the graph as text on standard output, after the last\npass or after PASS"},
     [OPTION_CONSTANTS] = {"constants", 0, "OUT.npz", "write the constants that --print-ir shows as a hash only"},
+    [OPTION_HEADING_PART] = {NULL, 0, NULL, "A part of the model:"},
+    [OPTION_OUTPUTS] =
+        {"outputs", 0, "NAME,...",
+         "only these outputs; '*' is any characters, '?' one. What the others alone\nneed is left out; may be "
+         "repeated"},
     [OPTION_HEADING_SHAPES] = {NULL, 0, NULL, "Shapes and types:"},
     [OPTION_DIM] = {"dim", 0, "NAME=NUMBER",
                     "fix the symbolic dim NAME (INPUT:AXIS=NUMBER for one without a\nname); NAME=row makes NAME the "
@@ -63,14 +69,14 @@ static const tool_option options[] = {
     [OPTION_FOLD_LIMIT] = {"fold-limit", 0, "BYTES", "largest constant that folding may create (default 268435456)"},
     [OPTION_EVALUATE] = {"evaluate", 0, "IN.npz",
                          "compute the model's outputs in float64 by the reference evaluator,\nwithout passes or plan, "
-                         "into the file of --outputs"},
-    [OPTION_OUTPUTS] = {"outputs", 0, "OUT.npz", "where --evaluate writes"},
+                         "into the npz of --output"},
     [OPTION_LIST_PASSES] = {"list-passes", 0, NULL, "print the passes in order"},
 };
 
 typedef struct command_line {
-    const char *model, *plan, *evaluate, *outputs, *constants;
-    const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS];
+    const char *model, *plan, *evaluate, *constants;
+    const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS], *outputs[MOST_OUTPUTS];
+    base_arena arena; /* of names in lists */
     mtl_compile_options compile;
 } command_line;
 
@@ -80,6 +86,29 @@ static int print_passes(void)
         printf("%-20s %s\n", passes_list[i].name, passes_list[i].summary);
     }
     return TOOL_ARGS_DONE;
+}
+
+/* "ctr,cvr" */
+static int add_outputs(const tool_args *args, const char *value, command_line *command)
+{
+    char *names = base_arena_string(&command->arena, value);
+    if (names == NULL) {
+        return tool_args_fail(args, "out of memory");
+    }
+    for (char *name = names, *comma; name != NULL; name = comma) {
+        comma = strchr(name, ',');
+        if (comma != NULL) {
+            *comma++ = '\0';
+        }
+        if (*name == '\0') {
+            return tool_args_fail(args, "--outputs %s: expected NAME,...", value);
+        }
+        if (command->compile.output_count == MOST_OUTPUTS) {
+            return tool_args_fail(args, "more than %d --outputs", MOST_OUTPUTS);
+        }
+        command->outputs[command->compile.output_count++] = name;
+    }
+    return 0;
 }
 
 /* Applies one option; a TOOL_ARGS_ code when it ends the program, else 0. */
@@ -132,7 +161,7 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
         compile->fold_byte_budget = (size_t)number;
         return 0;
     case OPTION_EVALUATE: command->evaluate = value; return 0;
-    case OPTION_OUTPUTS: command->outputs = value; return 0;
+    case OPTION_OUTPUTS: return add_outputs(args, value, command);
     case OPTION_LIST_PASSES: return print_passes();
     default: return option;
     }
@@ -150,8 +179,8 @@ static int parse(tool_args *args, command_line *command)
     if (command->model == NULL) {
         return tool_args_fail(args, "no model");
     }
-    if ((command->evaluate == NULL) != (command->outputs == NULL)) {
-        return tool_args_fail(args, "--evaluate and --outputs go together");
+    if (command->evaluate != NULL && command->plan == NULL) {
+        return tool_args_fail(args, "--evaluate goes with --output OUT.npz");
     }
     if (command->constants != NULL && command->compile.print_ir == NULL) {
         return tool_args_fail(args, "--constants goes with --print-ir");
@@ -206,6 +235,22 @@ static int fail(const char *message)
     return EXIT_FAILURE;
 }
 
+static int run(tool_args *args, command_line *command)
+{
+    int code = parse(args, command);
+    if (code != 0) {
+        return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    mtl_error error = {0};
+    mtl_status status = command->evaluate != NULL ? compiler_evaluate(command->model, command->evaluate, command->plan,
+                                                                      &command->compile, &error)
+                                                  : compile(command, &error);
+    if (status != MTL_OK) {
+        return fail(error.message);
+    }
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : fail("cannot write to standard output");
+}
+
 int main(int argc, char **argv)
 {
     tool_args args = {.program = "mtlc",
@@ -221,17 +266,9 @@ int main(int argc, char **argv)
     command.compile.dims = command.dims;
     command.compile.params = command.params;
     command.compile.ids = command.ids;
-    int code = parse(&args, &command);
-    if (code != 0) {
-        return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-    }
+    command.compile.outputs = command.outputs;
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
-    mtl_error error = {0};
-    mtl_status status = command.evaluate != NULL ? compiler_evaluate(command.model, command.evaluate, command.outputs,
-                                                                     &command.compile, &error)
-                                                 : compile(&command, &error);
-    if (status != MTL_OK) {
-        return fail(error.message);
-    }
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : fail("cannot write to standard output");
+    int code = run(&args, &command);
+    base_arena_free(&command.arena);
+    return code;
 }

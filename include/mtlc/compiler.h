@@ -52,6 +52,12 @@ typedef struct mtl_compile_options {
      * outside fail the run. A name that no lookup has is an error (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
     const char *const *ids;
     size_t id_count;
+
+    /* Outputs that the plan has, in the model's order, by their names, in which '*' stands for any characters and '?' for one. None: all. What only
+     * the others need is left out: towers, gates, private experts. Inputs stay, those too that nothing reads any more.
+     * A text that no output matches is an error (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
+    const char *const *outputs;
+    size_t output_count;
 } mtl_compile_options;
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */

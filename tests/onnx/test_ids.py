@@ -345,7 +345,7 @@ def test_evaluate_takes_policies(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b.model().SerializeToString())
     np.savez(tmp_path / "in.npz", user=OUTSIDE)
     programs.ok(
-        programs.mtlc, tmp_path / "m.onnx", "--evaluate", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz",
+        programs.mtlc, tmp_path / "m.onnx", "--evaluate", tmp_path / "in.npz", "-o", tmp_path / "out.npz",
         "--ids", "user=row:4",
     )  # fmt: skip
     with np.load(tmp_path / "out.npz") as outputs:

@@ -378,7 +378,7 @@ def test_the_evaluator_takes_params_too(programs: Programs, tmp_path: Path) -> N
     inputs, new = b.make(5), np.float32(0.3)
     for arrays, model in ({}, compiled.wide), ({"alpha": new}, replaced(compiled.wide, {"alpha": new})):
         np.savez(tmp_path / "in.npz", **inputs, **arrays)
-        files = ("--evaluate", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz")
+        files = ("--evaluate", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
         programs.ok(programs.mtlc, tmp_path / "model.onnx", "--param", "alpha", *files)
         with np.load(tmp_path / "out.npz") as got:
             for name, want in evaluate(model, inputs).items():

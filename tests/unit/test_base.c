@@ -18,6 +18,7 @@
 #include "base/cpus.h"
 #include "base/file.h"
 #include "base/half.h"
+#include "base/names.h"
 
 /* The value of a binary16 from its definition. */
 static double f16_value(uint16_t bits)
@@ -271,6 +272,62 @@ static void quotas_of_control_groups(void **state)
     assert_true(base_cpus_available() >= 1);
 }
 
+static void names_match_patterns(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *name;
+        bool matches;
+    } cases[] = {{"ctr", "ctr", true},
+                 {"ctr", "ctrs", false},
+                 {"ctrs", "ctr", false},
+                 {"*", "", true},
+                 {"", "", true},
+                 {"", "a", false},
+                 {"user_*", "user_id", true},
+                 {"user_*", "user_", true},
+                 {"user_*", "item_id", false},
+                 {"*a*b*", "aab", true},
+                 {"*ab", "aaab", true},
+                 {"a?c", "abc", true},
+                 {"a?c", "ac", false},
+                 {"?", "", false},
+                 {"*b?d", "bbcbcd", true},
+                 {"gate*", "gate*", true},
+                 {"a**b", "ab", true},
+                 {"*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaa", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (base_name_matches(cases[i].pattern, cases[i].name) != cases[i].matches) {
+            fail_msg("'%s' and '%s'", cases[i].pattern, cases[i].name);
+        }
+    }
+}
+
+static void names_are_listed_while_there_is_room(void **state)
+{
+    (void)state;
+    base_name_list list = {0};
+    base_list_name(&list, "a");
+    assert_string_equal(list.text, "'a'");
+    base_list_name(&list, "b");
+    assert_string_equal(list.text, "'a', 'b'");
+    for (int i = 0; i < 20; i++) {
+        base_list_name(&list, "c");
+    }
+    assert_string_equal(list.text, "'a', 'b', 'c', 'c', 'c', 'c', 'c', 'c', ...");
+    char name[1000];
+    for (size_t length = 300; length < sizeof name; length++) {
+        memset(name, 'n', length);
+        name[length] = '\0';
+        base_name_list first = {0};
+        base_list_name(&first, name);
+        base_list_name(&first, name);
+        base_list_name(&first, "x");
+        assert_true(strlen(first.text) < sizeof first.text);
+        assert_string_equal(first.text + strlen(first.text) - 3, "...");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +339,8 @@ int main(void)
         cmocka_unit_test(a_file_appears_whole_or_not_at_all),
         cmocka_unit_test(errors_name_the_path),
         cmocka_unit_test(quotas_of_control_groups),
+        cmocka_unit_test(names_match_patterns),
+        cmocka_unit_test(names_are_listed_while_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
