@@ -183,7 +183,9 @@ mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const
                            .allow_f32 = options.allow_f32 != 0,
                            .params = options.params,
                            .param_count = options.param_count,
-                           .print_params = options.print_params};
+                           .print_params = options.print_params,
+                           .request = options.request,
+                           .request_count = options.request_count};
     report(&work, "read", 0.0);
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
     if (status == MTL_OK) {

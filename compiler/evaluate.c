@@ -110,7 +110,8 @@ mtl_status compiler_evaluate(const char *model_path, const char *inputs_path, co
                            .allow_f32 = options->allow_f32 != 0,
                            .params = options->params,
                            .param_count = options->param_count,
-                           .print_params = options->print_params};
+                           .print_params = options->print_params,
+                           .no_request = true}; /* it changes which inputs a plan takes, not what is computed */
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &model);
     if (status == MTL_OK) {
         tool_npz *npz = NULL;

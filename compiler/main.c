@@ -12,7 +12,7 @@
 #include "tool/npz.h"
 #include "tool/terminal.h"
 
-enum { MOST_DIMS = 64, MOST_PARAMS = 256, MOST_IDS = 1024, MOST_OUTPUTS = 1024 };
+enum { MOST_DIMS = 64, MOST_PARAMS = 256, MOST_IDS = 1024, MOST_OUTPUTS = 1024, MOST_REQUESTS = 1024 };
 
 enum {
     OPTION_OUTPUT,
@@ -25,6 +25,8 @@ enum {
     OPTION_DIM,
     OPTION_BATCH_AXIS0,
     OPTION_ALLOW_F32,
+    OPTION_HEADING_REQUEST,
+    OPTION_REQUEST,
     OPTION_HEADING_PARAMS,
     OPTION_PARAM,
     OPTION_PRINT_PARAMS,
@@ -54,6 +56,12 @@ static const tool_option options[] = {
                     "candidates where first axes differ"},
     [OPTION_BATCH_AXIS0] = {"batch-axis0", 0, NULL, "the fixed first axes of the inputs are the candidates"},
     [OPTION_ALLOW_F32] = {"allow-f32", 0, NULL, "compute a float64 graph in float32"},
+    [OPTION_HEADING_REQUEST] = {NULL, 0, NULL, "One user, many candidates:"},
+    [OPTION_REQUEST] = {"request", 0, "NAME,...",
+                        "these inputs are the same for all candidates of one user: computed once\na user, not once a "
+                        "candidate. Names, globs (user_*), columns of an\ninput (x[:,0:128,256:]: the plan takes "
+                        "x.request and x.row instead of x),\n@FILE with one a line; may be repeated. Without it the "
+                        "model's metadata\n'mtlc.request' says; none: nothing is the same"},
     [OPTION_HEADING_PARAMS] = {NULL, 0, NULL, "Constants that services tune:"},
     [OPTION_PARAM] = {"param", 0, "NAME",
                       "leave the constant NAME (score-fusion weights, say) open: settable for\neach session, the "
@@ -75,7 +83,7 @@ static const tool_option options[] = {
 
 typedef struct command_line {
     const char *model, *plan, *evaluate, *constants;
-    const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS], *outputs[MOST_OUTPUTS];
+    const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS], *outputs[MOST_OUTPUTS], *requests[MOST_REQUESTS];
     base_arena arena; /* of names in lists */
     mtl_compile_options compile;
 } command_line;
@@ -138,6 +146,12 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
             return tool_args_fail(args, "more than %d --dim", MOST_DIMS);
         }
         command->dims[compile->dim_count++] = value;
+        return 0;
+    case OPTION_REQUEST:
+        if (compile->request_count == MOST_REQUESTS) {
+            return tool_args_fail(args, "more than %d --request", MOST_REQUESTS);
+        }
+        command->requests[compile->request_count++] = value;
         return 0;
     case OPTION_PARAM:
         if (compile->param_count == MOST_PARAMS) {
@@ -267,6 +281,7 @@ int main(int argc, char **argv)
     command.compile.params = command.params;
     command.compile.ids = command.ids;
     command.compile.outputs = command.outputs;
+    command.compile.request = command.requests;
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
     int code = run(&args, &command);
     base_arena_free(&command.arena);

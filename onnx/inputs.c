@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "onnx/internal.h"
+#include "onnx/request.h"
 
 /* One "--dim KEY=row" or "--dim KEY=NUMBER". KEY is a dim's name or INPUT:AXIS. */
 typedef struct dim_option {
@@ -26,6 +26,7 @@ typedef struct input_info {
     int32_t elem;
     int rank;
     axis_info axis[MTL_MAX_RANK];
+    onnx_declared *declared;
 } input_info;
 
 typedef struct inputs {
@@ -177,6 +178,33 @@ static mtl_status read_inputs(inputs *in, onnx_scope *scope)
     return MTL_OK;
 }
 
+/* Inputs that are declared to be the same for all candidates of one user. */
+static mtl_status match_request(inputs *in)
+{
+    const char **names = BASE_NEW_ARRAY(in->importer->arena, const char *, in->count);
+    onnx_declared *declared;
+    BASE_TRY_MEMORY(names, in->importer->diag);
+    for (size_t i = 0; i < in->count; i++) {
+        names[i] = in->all[i].name;
+    }
+    BASE_TRY(onnx_request_match(in->importer, names, in->count, &declared));
+    for (size_t i = 0; i < in->count; i++) {
+        in->all[i].declared = &declared[i];
+    }
+    return MTL_OK;
+}
+
+static bool is_declared(const input_info *input)
+{
+    return input->declared->by != NULL;
+}
+
+/* Whether an input's rows are users and nothing else. */
+static bool is_users(const input_info *input)
+{
+    return is_declared(input) && input->declared->column_count == 0;
+}
+
 /* --- the candidates ------------------------------------------------------------------------------------------- */
 
 static mtl_status check_options_used(const inputs *in)
@@ -212,6 +240,9 @@ static void mark_rows(inputs *in)
         }
         bool fits = first->fixed == 0 || frozen;
         first->rows = fits && (chosen ? first->option != NULL && first->option->number == 0 : first->option == NULL);
+        if (is_users(&in->all[i]) && (first->fixed == 0 || first->fixed == 1)) { /* whatever the model calls them */
+            first->rows = first->option == NULL || first->option->number == 0;
+        }
     }
 }
 
@@ -221,7 +252,7 @@ static mtl_status find_frozen(inputs *in)
     const input_info *first = NULL;
     for (size_t i = 0; i < in->count; i++) {
         const input_info *input = &in->all[i];
-        if (!input->axis[0].rows || input->axis[0].fixed == 0) {
+        if (!input->axis[0].rows || input->axis[0].fixed == 0 || (is_users(input) && input->axis[0].fixed == 1)) {
             continue;
         }
         if (first != NULL && first->axis[0].fixed != input->axis[0].fixed) {
@@ -273,11 +304,8 @@ static mtl_status name_rows(inputs *in)
     bool several = false;
     for (size_t i = 0; i < in->count; i++) {
         const axis_info *first = &in->all[i].axis[0];
-        if (!first->rows) {
-            continue;
-        }
-        any = true;
-        if (first->name == NULL || is_expression(first->name)) {
+        any = any || first->rows;
+        if (!first->rows || is_users(&in->all[i]) || first->name == NULL || is_expression(first->name)) {
             continue;
         }
         if (in->rows_name == NULL) {
@@ -369,21 +397,57 @@ static mtl_status add_input(const inputs *in, onnx_scope *scope, const input_inf
     for (int i = 0; i < input->rank; i++) {
         BASE_TRY(solve_axis(in, input, i, &type.dim[i]));
     }
+    if (is_declared(input)) {
+        return onnx_request_add(in->importer, scope, input->name, &type, input->declared);
+    }
     return ir_add_input(in->importer->graph, input->name, &type, in->importer->diag, &value->value);
 }
 
 /* Inputs of other float types become float32 where they enter. */
-static mtl_status cast_input(const inputs *in, onnx_scope *scope, const input_info *input)
+static mtl_status cast_input(onnx_importer *importer, ir_value *value)
 {
-    onnx_importer *importer = in->importer;
-    mtl_dtype dtype = onnx_dtype(input->elem);
-    if (onnx_compute_dtype(dtype) == dtype) {
+    const ir_value_info *info = ir_info(importer->graph, *value);
+    mtl_dtype dtype = onnx_compute_dtype(info->type.dtype);
+    if (dtype == info->type.dtype) {
         return MTL_OK;
     }
-    onnx_value *value = &onnx_scope_find(scope, input->name)->value;
-    ir_attr to = IR_DTYPE(to, onnx_compute_dtype(dtype));
-    return ir_insert(importer->graph, 0, IR_OP_cast, input->name, &value->value, 1, &to, 1, importer->diag,
-                     &value->value);
+    ir_attr to = IR_DTYPE(to, dtype);
+    return ir_insert(importer->graph, 0, IR_OP_cast, info->name, value, 1, &to, 1, importer->diag, value);
+}
+
+/* What the graph reads of an input. */
+static mtl_status define_input(onnx_importer *importer, onnx_scope *scope, const input_info *input)
+{
+    ir_value *value = &onnx_scope_find(scope, input->name)->value.value;
+    const onnx_declared *declared = input->declared;
+    if (!is_declared(input)) {
+        return cast_input(importer, value);
+    }
+    ir_value row = declared->row;
+    *value = declared->request;
+    BASE_TRY(cast_input(importer, value));
+    if (declared->whole) {
+        return MTL_OK;
+    }
+    BASE_TRY(cast_input(importer, &row));
+    return onnx_request_join(importer, input->name, declared, *value, row, value);
+}
+
+/* Somebody must be left to rank. */
+static mtl_status check_candidates(const inputs *in)
+{
+    const ir_graph *graph = in->importer->graph;
+    const onnx_declaration *by = NULL;
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        const ir_value_info *info = ir_info(graph, graph->inputs[i]);
+        if (!info->per_user && info->type.rank > 0 && info->type.dim[0].k[IR_SYMBOL_ROWS] != 0) {
+            return MTL_OK;
+        }
+    }
+    for (size_t i = 0; i < in->count && by == NULL; i++) {
+        by = in->all[i].declared->by;
+    }
+    return by != NULL ? onnx_request_fail(in->importer->diag, by, "then no input differs between candidates") : MTL_OK;
 }
 
 mtl_status onnx_import_inputs(onnx_importer *importer, onnx_scope *scope)
@@ -392,14 +456,16 @@ mtl_status onnx_import_inputs(onnx_importer *importer, onnx_scope *scope)
     BASE_TRY(parse_options(&in));
     BASE_TRY(read_inputs(&in, scope));
     BASE_TRY(check_options_used(&in));
+    BASE_TRY(match_request(&in));
     mark_rows(&in);
     BASE_TRY(find_frozen(&in));
     BASE_TRY(name_rows(&in));
     for (size_t i = 0; i < in.count; i++) {
         BASE_TRY(add_input(&in, scope, &in.all[i]));
     }
+    BASE_TRY(check_candidates(&in));
     for (size_t i = 0; i < in.count; i++) {
-        BASE_TRY(cast_input(&in, scope, &in.all[i]));
+        BASE_TRY(define_input(importer, scope, &in.all[i]));
     }
     return MTL_OK;
 }

@@ -3,7 +3,8 @@
  *   model.c    open, unpack, close; opset_import             scope.c    names of values
  *   files.c    external data                                 tensor.c   TensorProto to ir_tensor
  *   inputs.c   graph inputs: symbolic dims, frozen batches   graph.c    a graph's nodes in order, If, functions
- *   params.c   --param: constants that stay open   param_names.c  their names
+ *   request.c  --request: texts of declarations        per_user.c  what they make of inputs
+ *   params.c   --param: constants that stay open       param_names.c  their names     near.c  names like another
  *   node.c     a node against its schema; operands and attributes as the handlers read them
  *   op_*.c     handlers, one a row of operators.def
  */
@@ -55,12 +56,14 @@ onnx_scope_entry *onnx_scope_add(onnx_scope *scope, const char *name, bool *fres
 /* --- importing ------------------------------------------------------------------------------------------------ */
 
 typedef struct onnx_files onnx_files;
+typedef struct onnx_request onnx_request;
 
 typedef struct onnx_importer {
     base_arena *arena;
     base_diag *diag;
     ir_graph *graph;
     const onnx_options *options;
+    const onnx_request *request; /* what is declared to be the same for all candidates of one user */
     const Onnx__ModelProto *model;
     onnx_files *files;
     int64_t frozen; /* the batch size that --batch-axis0 made symbolic; 0: none */
@@ -139,6 +142,12 @@ mtl_status onnx_tensor(onnx_importer *importer, const Onnx__TensorProto *proto, 
 
 /* Adds the main graph's inputs (those that no initialiser defines) to the IR and to `scope`. */
 mtl_status onnx_import_inputs(onnx_importer *importer, onnx_scope *scope);
+
+/* near.c: what an error says behind a name that nothing has: "; there are 'a', 'b'" when they are few (*all), else those
+ * that are near, or "". */
+enum { ONNX_NEAR_TEXT = 256 };
+mtl_status onnx_near_names(const onnx_importer *importer, const char *asked, const char *const *names, size_t count,
+                           char text[ONNX_NEAR_TEXT], bool *all);
 
 /* params.c: makes the initialisers that --param names params. After the inputs, before the nodes. */
 mtl_status onnx_params_begin(onnx_importer *importer, const onnx_scope *scope);

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "onnx/files.h"
 #include "onnx/internal.h"
+#include "onnx/request.h"
 #include "onnx/wire.h"
 
 /* What the unpacked form may take: a wire byte becomes at most some 16 bytes in real models (small numbers in typed
@@ -139,11 +140,14 @@ static mtl_status import(holdings *h, const void *data, size_t size, const onnx_
                          base_diag *diag, onnx_model *model)
 {
     static const onnx_options none;
+    onnx_request request;
     base_hash128(data, size, model->hash);
     BASE_TRY(unpack(h, data, size, diag));
+    BASE_TRY(onnx_request_read(options != NULL ? options : &none, h->model, arena, diag, &request));
     onnx_importer importer = {.arena = arena,
                               .diag = diag,
                               .options = options != NULL ? options : &none,
+                              .request = &request,
                               .model = h->model,
                               .files = &h->files};
     BASE_TRY(ir_graph_new(arena, diag, &importer.graph));

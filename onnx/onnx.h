@@ -12,7 +12,10 @@ typedef struct onnx_options {
     bool batch_axis0, allow_f32;
     const char *const *params; /* as mtl_compile_options.params */
     size_t param_count;
-    FILE *print_params; /* as mtl_compile_options.print_params */
+    FILE *print_params;         /* as mtl_compile_options.print_params */
+    const char *const *request; /* as mtl_compile_options.request */
+    size_t request_count;
+    bool no_request; /* every input is as the model has it, whatever is declared, hinted or found */
 } onnx_options;
 
 typedef struct onnx_model {

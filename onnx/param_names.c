@@ -6,12 +6,7 @@
 
 #include "onnx/internal.h"
 
-enum {
-    MOST_LISTED = 8,   /* in an error, when there are no more */
-    MOST_NEAREST = 3,  /* else */
-    MOST_NUMBERS = 8,  /* printed of one constant */
-    MOST_LETTERS = 100 /* of a name that is compared */
-};
+enum { MOST_NUMBERS = 8 }; /* printed of one constant */
 
 typedef struct candidate {
     const char *name;
@@ -22,7 +17,6 @@ typedef struct candidate {
     size_t count;                    /* elements */
     const Onnx__TensorProto *tensor; /* NULL: `numbers` */
     const float *numbers;
-    size_t distance; /* from the name that was asked for */
 } candidate;
 
 typedef struct candidates {
@@ -108,74 +102,23 @@ static mtl_status find_candidates(const onnx_importer *importer, const onnx_scop
 
 /* --- unknown names -------------------------------------------------------------------------------------------- */
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Levenshtein's; a name with the other inside, as exporters put modules in front and numbers behind, is next to it. */
-static size_t distance(const char *asked, const char *name)
-{
-    size_t row[MOST_LETTERS + 1];
-    size_t length = strnlen(asked, MOST_LETTERS), width = strnlen(name, MOST_LETTERS);
-    if (length > 0 && strstr(name, asked) != NULL) {
-        return 1;
-    }
-    for (size_t j = 0; j <= width; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= width; j++) {
-            size_t changed = diagonal + (asked[i - 1] != name[j - 1]);
-            diagonal = row[j];
-            row[j] = least(changed, least(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[width];
-}
-
-static int by_distance(const void *a, const void *b)
-{
-    const candidate *left = a, *right = b;
-    if (left->distance != right->distance) {
-        return left->distance < right->distance ? -1 : 1;
-    }
-    return left->order < right->order ? -1 : 1;
-}
-
 mtl_status onnx_param_unknown(const onnx_importer *importer, const onnx_scope *scope, const char *name)
 {
     candidates list;
     BASE_TRY(find_candidates(importer, scope, &list));
+    const char **names = BASE_NEW_ARRAY(importer->arena, const char *, list.count);
+    BASE_TRY_MEMORY(names, importer->diag);
     for (size_t i = 0; i < list.count; i++) {
-        list.all[i].distance = distance(name, list.all[i].name);
+        names[i] = list.all[i].name;
     }
-    if (list.count > 1) {
-        qsort(list.all, list.count, sizeof *list.all, by_distance);
-    }
-    char text[256] = "";
-    size_t used = 0, listed = 0, near = strlen(name) / 3 + 1;
-    for (size_t i = 0; i < list.count; i++) {
-        if (list.count > MOST_LISTED && (listed == MOST_NEAREST || list.all[i].distance > near)) {
-            break;
-        }
-        size_t length = strlen(list.all[i].name);
-        if (used + length + 5 < sizeof text) { /* comma, space, quotes, NUL */
-            used +=
-                (size_t)snprintf(text + used, sizeof text - used, "%s'%s'", listed++ > 0 ? ", " : "", list.all[i].name);
-        }
-    }
+    char text[ONNX_NEAR_TEXT];
+    bool all;
+    BASE_TRY(onnx_near_names(importer, name, names, list.count, text, &all));
     if (list.count == 0) {
         return onnx_param_fail(importer, name, "the graph has no float constant");
     }
-    bool all = listed == list.count;
-    return onnx_param_fail(importer, name, "no constant of the graph has this name%s%s%s",
-                           all          ? "; there are "
-                           : listed > 0 ? "; near it are "
-                                        : "",
-                           text, all ? "" : " (--print-params lists them)");
+    return onnx_param_fail(importer, name, "no constant of the graph has this name%s%s", text,
+                           all ? "" : " (--print-params lists them)");
 }
 
 /* --- the list ------------------------------------------------------------------------------------------------- */

@@ -58,6 +58,15 @@ typedef struct mtl_compile_options {
      * A text that no output matches is an error (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
     const char *const *outputs;
     size_t output_count;
+
+    /* What is the same for all candidates of one user: "NAME", globs over input names with * and ?, columns of an input's
+     * last axis as Python's slices "x[:,0:128,256:]", several between commas, "@FILE" for a file of them (a line each, #
+     * begins a comment), or "none" alone. The plan takes such an input with the users on its first axis (by default 1);
+     * of columns, the two inputs x.request and x.row in the place of x. Without any, the model's metadata
+     * "mtlc.request" says them. A name or pattern that no input has, and an input that cannot be so, are errors
+     * (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
+    const char *const *request;
+    size_t request_count;
 } mtl_compile_options;
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */

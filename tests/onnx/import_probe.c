@@ -1,6 +1,6 @@
 /* For tests/onnx/: imports a model and prints its graph, or evaluates it with the reference evaluator.
  *
- *     import_probe MODEL [--dim TEXT]... [--batch-axis0] [--allow-f32] [--sources] [--eval FOLDER ROWS]
+ *     import_probe MODEL [--dim TEXT]... [--batch-axis0] [--allow-f32] [--request TEXT]... [--sources] [--eval FOLDER ROWS]
  *
  * --eval reads FOLDER/in.N (dense bytes of input N, with ROWS candidates), writes FOLDER/out.N (rounded to the output's
  * dtype) and prints one line "NAME DTYPE EXTENT..." an output. Exit status 1 with the error on stderr. */
@@ -12,7 +12,7 @@
 
 typedef struct arguments {
     const char *model, *folder;
-    const char *dims[16];
+    const char *dims[16], *request[16];
     onnx_options options;
     int64_t rows;
     bool sources;
@@ -23,6 +23,8 @@ static bool parse(int argc, char **argv, arguments *a)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--dim") == 0 && i + 1 < argc && a->options.dim_count < 16) {
             a->dims[a->options.dim_count++] = argv[++i];
+        } else if (strcmp(argv[i], "--request") == 0 && i + 1 < argc && a->options.request_count < 16) {
+            a->request[a->options.request_count++] = argv[++i];
         } else if (strcmp(argv[i], "--batch-axis0") == 0) {
             a->options.batch_axis0 = true;
         } else if (strcmp(argv[i], "--allow-f32") == 0) {
@@ -39,6 +41,7 @@ static bool parse(int argc, char **argv, arguments *a)
         }
     }
     a->options.dims = a->dims;
+    a->options.request = a->request;
     return a->model != NULL;
 }
 

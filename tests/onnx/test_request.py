@@ -1,0 +1,280 @@
+"""What the user declares to be the same for all candidates: names, globs, columns, files, the model's own hint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from tests.onnx.support import Probe, constant, model, value
+
+RNG = np.random.default_rng(6)
+W = RNG.standard_normal((8, 3))
+
+
+def ranker(*inputs: tuple[str, int], batch: str = "batch") -> ModelProto:
+    """(B, n) inputs, concatenated, Gemm, sigmoid: 8 columns in all."""
+    nodes = [
+        helper.make_node("Concat", [name for name, _ in inputs], ["all"], axis=1),
+        helper.make_node("Gemm", ["all", "w"], ["h"], name="mix"),
+        helper.make_node("Sigmoid", ["h"], ["y"]),
+    ]
+    return model(nodes, [constant("w", W)], [value(name, batch, width) for name, width in inputs])
+
+
+THREE = ranker(("user_id", 2), ("user_age", 3), ("item", 3))
+WIDE = ranker(("x", 8))
+
+
+def signature(text: str) -> dict[str, str]:
+    """Inputs of a printed graph: name to type and what stands behind it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("input %")]
+    return dict(line.removeprefix("input %").split(" : ") for line in lines)
+
+
+def declared(probe: Probe, graph: ModelProto, *options: str) -> list[str]:
+    found = signature(probe.text(graph, *(o for text in options for o in ("--request", text))))
+    return [name for name, text in found.items() if text.endswith(" per_user")]
+
+
+@pytest.mark.parametrize(("options", "names"), [
+    (["user_id"], ["user_id"]),
+    (["user_id,user_age"], ["user_id", "user_age"]),
+    (["user_id", "user_age"], ["user_id", "user_age"]),
+    (["user_*"], ["user_id", "user_age"]),
+    (["user_id,user_*"], ["user_id", "user_age"]),
+    (["user_*,*_id"], ["user_id", "user_age"]),
+    (["*e*r_?d"], ["user_id"]),
+    (["u*a*e"], ["user_age"]),
+    (["????"], ["item"]),
+    ([" item , user_age"], ["user_age", "item"]),
+    (["user_id[:,:]"], ["user_id"]),
+    (["user_id[:,0:1],user_id[:,1:]"], ["user_id"]),
+    (["none"], []),
+    ([], []),
+])  # fmt: skip
+def test_names(probe: Probe, options: list[str], names: list[str]) -> None:
+    assert declared(probe, THREE, *options) == names
+
+
+@pytest.mark.parametrize(("columns", "mine"), [
+    ("0:3", [0, 1, 2]),
+    (":3", [0, 1, 2]),
+    ("5:", [5, 6, 7]),
+    ("-3:", [5, 6, 7]),
+    (":-6", [0, 1]),
+    ("-1", [7]),
+    ("3", [3]),
+    ("0", [0]),
+    (" 2 : 4 ", [2, 3]),
+    ("0:2,4:6", [0, 1, 4, 5]),
+    ("4:6,0:2", [0, 1, 4, 5]),
+    ("0:2,2:4", [0, 1, 2, 3]),
+    ("1:2,3:4,5:6,7", [1, 3, 5, 7]),
+    ("0:7", [0, 1, 2, 3, 4, 5, 6]),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_columns(probe: Probe, columns: str, mine: list[int], dtype: int) -> None:
+    """x becomes x.request and x.row, and the scores are those of x with the columns in their order."""
+    graph = ranker(("x", 8)) if dtype == TensorProto.FLOAT else model(
+        [helper.make_node("Cast", ["x"], ["c"], to=1), helper.make_node("Gemm", ["c", "w"], ["h"]),
+         helper.make_node("Sigmoid", ["h"], ["y"])],
+        [constant("w", W)], [value("x", "batch", 8, dtype=dtype)])  # fmt: skip
+    short = "f32" if dtype == TensorProto.FLOAT else "f16"
+    options = ("--request", f"x[:,{columns}]")
+    assert signature(probe.text(graph, *options)) == {
+        "x.request": f"{short}[batch, {len(mine)}] per_user",
+        "x.row": f"{short}[batch, {8 - len(mine)}]",
+    }
+    x = RNG.standard_normal((5, 8)).astype(np.float32 if short == "f32" else np.float16)
+    rest = [column for column in range(8) if column not in mine]
+    found = probe.evaluate(graph, [x[:, mine], x[:, rest]], 5, *options)
+    np.testing.assert_allclose(found["y"], ReferenceEvaluator(graph).run(None, {"x": x})[0], rtol=1e-5)
+
+
+def test_columns_of_several_declarations(probe: Probe) -> None:
+    options = ("--request", "x[:,0:2]", "--request", "x[:,6:8],x[:,2]")
+    assert signature(probe.text(WIDE, *options)) == {
+        "x.request": "f32[batch, 5] per_user",
+        "x.row": "f32[batch, 3]",
+    }
+
+
+def test_columns_of_the_last_axis(probe: Probe) -> None:
+    """(B, 2, 4): the columns are those of axis 2."""
+    graph = model([helper.make_node("Tanh", ["x"], ["y"])], [], [value("x", "batch", 2, 4)])
+    options = ("--request", "x[:,:,1:2,3]")
+    x = RNG.standard_normal((3, 2, 4)).astype(np.float32)
+    assert signature(probe.text(graph, *options))["x.request"] == "f32[batch, 2, 2] per_user"
+    found = probe.evaluate(graph, [x[..., [1, 3]], x[..., [0, 2]]], 3, *options)
+    np.testing.assert_allclose(found["y"], np.tanh(x), rtol=1e-6)
+
+
+def test_ids_in_columns(probe: Probe) -> None:
+    """Lookups by columns of a matrix of ids."""
+    nodes = [
+        helper.make_node("Gather", ["t", "x"], ["e"]),
+        helper.make_node("ReduceSum", ["e", "axes"], ["y"], keepdims=0),
+    ]
+    table = RNG.standard_normal((6, 2)).astype(np.float32)
+    constants = [constant("t", table), constant("axes", [1], np.int64)]
+    graph = model(nodes, constants, [value("x", "batch", 3, dtype=TensorProto.INT64)])
+    x = RNG.integers(0, 6, (4, 3))
+    found = probe.evaluate(graph, [x[:, [0, 2]], x[:, [1]]], 4, "--request", "x[:,0,2]")
+    np.testing.assert_allclose(found["y"], table[x].sum(axis=1), rtol=1e-6)
+
+
+ONE = model(
+    [helper.make_node("Expand", ["u", "shape"], ["c"], name="copies"), helper.make_node("Add", ["c", "x"], ["y"])],
+    [constant("shape", [1, 4], np.int64)],
+    [value("u", 1, 4), value("x", "batch", 4)],
+)
+
+
+def test_first_axis_of_one(probe: Probe) -> None:
+    """A declared input that the model has once: the plan takes it once a user."""
+    assert signature(probe.text(ONE, "--request", "u")) == {"u": "f32[batch, 4] per_user", "x": "f32[batch, 4]"}
+
+
+def test_own_symbol(probe: Probe) -> None:
+    """The users' axis has a name of its own, and the candidates' is fixed by none."""
+    graph = model(
+        [helper.make_node("Add", ["u", "x"], ["y"])], [], [value("u", "users", 4), value("x", "batch", 4)]
+    )
+    assert signature(probe.text(graph, "--request", "u")) == {"u": "f32[batch, 4] per_user", "x": "f32[batch, 4]"}
+    assert signature(probe.text(graph, "--request", "u", "--dim", "batch=row"))["u"] == "f32[batch, 4] per_user"
+
+
+def test_frozen(probe: Probe) -> None:
+    graph = model([helper.make_node("Add", ["u", "x"], ["y"])], [], [value("u", 1, 4), value("x", 32, 4)])
+    found = signature(probe.text(graph, "--request", "u", "--batch-axis0"))
+    assert found == {"u": "f32[B, 4] per_user", "x": "f32[B, 4]"}
+
+
+# --- files and hints --------------------------------------------------------------------------------------------------
+
+TEXT = """# what the service knows before it knows the candidates
+user_id   # the account
+
+  user_a* , item[:,0:1]\r
+#item"""
+
+
+def test_file(probe: Probe, tmp_path: Path) -> None:
+    (tmp_path / "request.txt").write_text(TEXT)
+    names = ["user_id", "user_age", "item.request"]
+    assert declared(probe, THREE, f"@{tmp_path}/request.txt") == names
+    (tmp_path / "request.txt").write_text("user_id")
+    assert declared(probe, THREE, f"@{tmp_path}/request.txt", "user_age") == names[:2]
+    (tmp_path / "request.txt").write_text("")
+    assert declared(probe, THREE, f"@{tmp_path}/request.txt") == []
+
+
+def test_hint(probe: Probe) -> None:
+    graph = ModelProto()
+    graph.CopyFrom(THREE)
+    helper.set_model_props(graph, {"mtlc.request": TEXT, "other": "nobody"})
+    assert declared(probe, graph) == ["user_id", "user_age", "item.request"]
+    assert declared(probe, graph, "user_age") == ["user_age"]
+    assert declared(probe, graph, "none") == []
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+FORM = "expected NAME or NAME[:,FROM:TO,...], with the columns as Python's slices without a step"
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    (["user"], "--request 'user': no input has this name; there are 'user_id', 'user_age', 'item'"),
+    (["user_id,itme"], "--request 'itme': no input has this name; there are 'item', "),
+    (["user_id,cat_*"], "--request 'cat_*': it matches no input; there are "),
+    (["y"], "--request 'y': no input has this name"),
+    (["w"], "--request 'w': no input has this name"),
+    ([""], "--request '': expected the name of an input"),
+    (["user_id,"], "--request '': expected the name of an input"),
+    (["[:,1]"], "--request '[:,1]': expected the name of an input"),
+    (["user_id", "user_id"], "--request 'user_id': input 'user_id' is declared already, by 'user_id'"),
+    (["user_*,user_id,user_id"], "input 'user_id' is declared already"),
+    (["user_id,user_id[:,0]"], "input 'user_id' is declared already, by 'user_id'; either as a whole, or columns of it"),
+    (["user_id[:,0],user_*"], "declared already, by 'user_id[:,0]'; either as a whole, or columns of it"),
+    (["*"], "--request '*': then no input differs between candidates"),
+    (["user_*,item[:,:]"], "--request 'user_*': then no input differs between candidates"),
+    (["none", "user_id"], "--request none goes alone"),
+    (["@/nowhere/request.txt"], "/nowhere/request.txt"),
+    (["user_id[:,0:1"], FORM),
+    (["user_id[:,0:1]x"], FORM),
+    (["user_id[:,0:1:1]"], FORM),
+    (["user_id[]"], FORM),
+    (["user_id[:,]"], FORM),
+    (["user_id[:,a]"], FORM),
+    (["user_id[:,9999999999999999999]"], FORM),
+    (["item[:,0:4]"], "--request 'item[:,0:4]': column 4 is outside of 0..3"),
+    (["item[:,3]"], "column 4 is outside of 0..3"),
+    (["item[:,-4:]"], "column -4 is outside of 0..3"),
+    (["item[:,-4]"], "column -4 is outside of 0..3"),
+    (["item[:,2:2]"], "columns 2:2 are empty"),
+    (["item[:,2:1]"], "columns 2:1 are empty"),
+    (["item[:,3:]"], "columns 3:3 are empty"),
+    (["item[:,0:2,1:3]"], "column 1 of input 'item' is declared twice"),
+    (["item[:,0:2],item[:,0]"], "column 0 of input 'item' is declared twice"),
+    (["item[0:2]"], "columns are along the last of the 2 axes of input 'item': expected 1 x ':' and then slices"),
+    (["item[:]"], "columns are along the last of the 2 axes"),
+    (["item[0:1,0:1]"], "columns are along the last of the 2 axes"),
+])  # fmt: skip
+def test_errors(probe: Probe, options: list[str], text: str) -> None:
+    probe.refuse(THREE, text, options=tuple(o for option in options for o in ("--request", option)))
+
+
+def one_input(*shape: int | str | None) -> ModelProto:
+    nodes = [helper.make_node("Tanh", ["u"], ["v"]), helper.make_node("Tanh", ["x"], ["y"])]
+    return model(nodes, [], [value("u", *shape), value("x", "batch", 4)])
+
+
+@pytest.mark.parametrize(("shape", "declaration", "text"), [
+    ((), "u", "input 'u' is f32; expected the candidates, or 1, as its first axis, and nowhere else"),
+    ((5, 4), "u", "input 'u' is f32[5, 4]; expected the candidates"),
+    ((5, "batch"), "u", "input 'u' is f32[5, batch]; expected the candidates"),
+    (("batch", "batch"), "u", "input 'u' is f32[batch, batch]; expected the candidates"),
+    (("2*batch", 4), "u", "input 'u' is f32[2*batch, 4]; expected the candidates"),
+    (("batch",), "u[:,0]", "'u[:,0]': input 'u' has 1 axis, columns need 2"),
+    ((1, 4), "u[:,0]", "input 'u' is f32[1, 4]; expected the candidates"),
+])  # fmt: skip
+def test_shapes(probe: Probe, shape: tuple[int | str, ...], declaration: str, text: str) -> None:
+    probe.refuse(one_input(*shape), text, options=("--request", declaration))
+
+
+def test_first_axis_fixed_by_option(probe: Probe) -> None:
+    graph = one_input("users", 4)
+    probe.refuse(graph, "input 'u' is f32[7, 4]", options=("--dim", "users=7", "--request", "u"))
+
+
+def test_name_of_a_half_is_taken(probe: Probe) -> None:
+    text = "the columns of input 'x' need the name 'x.r"
+    for other in ("x.request", "x.row"):
+        probe.refuse(ranker(("x", 4), (other, 4)), text, options=("--request", "x[:,0:2]"))
+
+
+def test_errors_of_files_and_hints(probe: Probe, tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("user_id\n\n# fine\nuser_ag\n")
+    probe.refuse(THREE, f"--request @{tmp_path}/r:4 'user_ag': no input", options=("--request", f"@{tmp_path}/r"))
+    (tmp_path / "r").write_bytes(b"user_id\0")
+    probe.refuse(THREE, "expected text, found a byte 0", options=("--request", f"@{tmp_path}/r"))
+    graph = ModelProto()
+    graph.CopyFrom(THREE)
+    helper.set_model_props(graph, {"mtlc.request": "user_id\n@/etc/passwd"})
+    probe.refuse(graph, "invalid data", "metadata mtlc.request:2 '@/etc/passwd': no input has this name")
+    helper.set_model_props(graph, {"mtlc.request": "\n".join(["*_*"] * 5000)})
+    probe.refuse(graph, "metadata mtlc.request:4097: more than 4096 declarations")
+
+
+def test_near_names(probe: Probe) -> None:
+    """Of many inputs an error lists those that are near."""
+    graph = ranker(*((f"column_{i}", 1) for i in range(7)), ("city", 1))
+    more = ModelProto()
+    more.CopyFrom(graph)
+    more.graph.input.extend([value(f"more_{i}", "batch", 1) for i in range(20)])
+    probe.refuse(more, "no input has this name; near it are 'city'", options=("--request", "cyti"))
+    assert "; " not in probe.refuse(more, "no input has this name", options=("--request", "zzzzzz"))
