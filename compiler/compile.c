@@ -7,6 +7,7 @@
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
 #include "compiler/outputs.h"
+#include "compiler/spread_users.h"
 #include "mtlc/compiler.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
@@ -116,6 +117,7 @@ static mtl_status optimise(compilation *work)
     BASE_TRY(passes_fold_constants(graph, work->diag));
     BASE_TRY(passes_remove_dead(graph, work->diag));
     BASE_TRY(check_params(work, graph));
+    BASE_TRY(compiler_spread_users(graph, work->arena, work->diag));
     return ir_infer_rates(graph, work->diag);
 }
 

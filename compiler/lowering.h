@@ -23,6 +23,7 @@ typedef struct compiler_slot {
     uint32_t index;         /* INPUT, OUTPUT, PARAM */
     uint64_t offset;        /* REQUEST, ROW, PARAM; CONST */
     compiler_window window; /* of one value; none in compiler_lowering.slots */
+    bool per_user;          /* of one value: its candidates are users */
 } compiler_slot;
 
 typedef struct compiler_lowering {

@@ -106,6 +106,7 @@ compiler_slot compiler_slot_of(const compiler_lowering *lowering, ir_value value
 {
     compiler_slot slot = lowering->slots[lowering->root[value]];
     slot.window = lowering->windows[value];
+    slot.per_user = ir_info(lowering->graph, value)->rate.per_user;
     return slot;
 }
 
@@ -157,8 +158,8 @@ static mtl_status place_callers_memory(compiler_lowering *lowering)
 
 static bool runs_per_row(const compiler_lowering *lowering, ir_value value)
 {
-    ir_rate_kind kind = ir_info(lowering->graph, value)->rate.kind;
-    return kind == IR_RATE_ROW || kind == IR_RATE_BATCH;
+    const ir_rate *rate = &ir_info(lowering->graph, value)->rate;
+    return (rate->kind == IR_RATE_ROW && !rate->per_user) || rate->kind == IR_RATE_BATCH;
 }
 
 static void add_node(compiler_lowering *lowering, ir_node node, bool row)

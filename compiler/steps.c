@@ -371,6 +371,7 @@ static step_rule find_step(ir_op op)
     case IR_OP_cast: return (step_rule){PLAN_OP_cast, operands};
     case IR_OP_reshape: /* one that cannot be a view */
     case IR_OP_identity: return (step_rule){PLAN_OP_copy, operands};
+    case IR_OP_spread: return (step_rule){PLAN_OP_spread, operands};
     default: break;
     }
     const char *name = ir_op_table(op)->name;
@@ -397,7 +398,7 @@ static bool computes_on(mtl_dtype dtype)
 static mtl_status check_dtypes(const compiler_lowering *lowering, ir_node id)
 {
     const ir_node_info *node = ir_node_of(lowering->graph, id);
-    if (node->op == IR_OP_cast || node->op == IR_OP_reshape || node->op == IR_OP_identity) {
+    if (node->op == IR_OP_cast || node->op == IR_OP_reshape || node->op == IR_OP_identity || node->op == IR_OP_spread) {
         return MTL_OK;
     }
     for (uint32_t i = 0; i < node->input_count + node->output_count; i++) {

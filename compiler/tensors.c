@@ -4,13 +4,15 @@
 #include "plan/plan.h"
 
 /* False: more than a plan's tensor may hold. An extent of 0 hides no large ones beside it. */
-static bool plan_shape(const ir_type *type, mtl_dim *dims)
+static bool plan_shape(const ir_type *type, bool per_user, mtl_dim *dims)
 {
     uint64_t bytes = mtl_dtype_size(type->dtype);
     bool fits = true;
     for (int32_t axis = 0; axis < type->rank && axis < MTL_MAX_RANK; axis++) {
-        dims[axis] = (mtl_dim){.fixed = type->dim[axis].c, .per_row = type->dim[axis].k[IR_SYMBOL_ROWS]};
-        uint64_t once = (uint64_t)dims[axis].fixed + (uint64_t)dims[axis].per_row;
+        int64_t rows = type->dim[axis].k[IR_SYMBOL_ROWS];
+        dims[axis] =
+            (mtl_dim){.fixed = type->dim[axis].c, .per_row = per_user ? 0 : rows, .per_user = per_user ? rows : 0};
+        uint64_t once = (uint64_t)dims[axis].fixed + (uint64_t)rows;
         fits &= !__builtin_mul_overflow(bytes, once == 0 ? 1 : once, &bytes) && bytes <= PLAN_MAX_TENSOR_BYTES;
     }
     return fits;
@@ -29,7 +31,7 @@ mtl_status compiler_record(compiler_lowering *lowering, const char *name, const 
                           .start = slot.window.start,
                           .pitch = slot.window.pitch};
     mtl_dim dims[MTL_MAX_RANK];
-    if (!plan_shape(type, dims)) {
+    if (!plan_shape(type, slot.per_user, dims)) {
         return base_fail(lowering->diag, MTL_UNSUPPORTED, "'%s' is too large: more than 2^48 bytes for one row", name);
     }
     BASE_TRY(plan_add_string(lowering->builder, name, &record.name));

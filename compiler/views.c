@@ -273,7 +273,8 @@ static void place_concat(finder *f, ir_node node)
     uint64_t offset = 0;
     for (uint32_t i = 0; i < info->input_count; i++) {
         ir_value base = f->base[info->inputs[i]];
-        if (!f->window[info->inputs[i]] && f->into[base] == 0 && is_movable(f, base)) {
+        bool one_program = ir_info(f->graph, base)->rate.per_user == ir_info(f->graph, info->outputs[0])->rate.per_user;
+        if (one_program && !f->window[info->inputs[i]] && f->into[base] == 0 && is_movable(f, base)) {
             f->into[base] = info->outputs[0];
             f->at[base] = offset;
             f->lowering->in_place[node] = true;

@@ -5,7 +5,7 @@
 mtl_status ir_infer_same(const ir_infer_context *c, ir_type *type)
 {
     const ir_type *operand = ir_infer_operand(c, 0);
-    if (c->info->op != IR_OP_identity) {
+    if (c->info->op != IR_OP_identity && c->info->op != IR_OP_spread) {
         BASE_TRY(ir_infer_check_numeric(c, 0));
     }
     bool is_unsigned =

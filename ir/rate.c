@@ -493,7 +493,8 @@ mtl_status ir_infer_rates(ir_graph *graph, base_diag *diag)
         ir_value_info *result = &graph->values[c.info->outputs[0]];
         result->rate = result->content != NULL ? rate_of_content(result)
                                                : checked(functions[c.info->op](&c, &result->type), &result->type);
-        result->rate.per_user = users && result->rate.kind == IR_RATE_ROW && all_per_user(&c);
+        result->rate.per_user =
+            users && result->rate.kind == IR_RATE_ROW && c.info->op != IR_OP_spread && all_per_user(&c);
     }
     return MTL_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "plan/plan.h"
+#include "plan/shape.h"
 
 /* A growing array in the arena. What it outgrows stays there until the arena goes: at most as much again. */
 typedef struct array {
@@ -148,6 +149,9 @@ mtl_status plan_add_tensor(plan_builder *builder, const plan_tensor *record, con
     }
     plan_tensor tensor = *record;
     tensor.dims = (uint32_t)builder->dims.count;
+    if (plan_grows_with_users(dims, record->rank) && builder->reader_minor < PLAN_USERS_SINCE) {
+        builder->reader_minor = PLAN_USERS_SINCE;
+    }
     BASE_TRY(append(builder, &builder->dims, dims, record->rank, sizeof *dims));
     BASE_TRY(append(builder, &builder->tensors, &tensor, 1, sizeof tensor));
     *index = (uint32_t)(builder->tensors.count - 1);

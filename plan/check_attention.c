@@ -35,7 +35,8 @@ static mtl_status check_mask(const plan_step_check *check, unsigned i, mtl_dtype
         return MTL_OK;
     }
     BASE_TRY(plan_expect_dtype(check, names[i - 3], tensor, dtype));
-    const mtl_dim *dims = plan_dims_of(check, tensor);
+    mtl_dim seen[MTL_MAX_RANK];
+    const mtl_dim *dims = plan_seen_dims(check, i, seen);
     bool fits = tensor->rank == 4;
     for (unsigned axis = 0; fits && axis < 4; axis++) {
         fits = plan_dim_equal(dims[axis], wanted[axis]) || (axis < 3 && plan_dim_is(dims[axis], 1));
@@ -73,7 +74,8 @@ mtl_status plan_check_attention(const plan_step_check *check)
     plan_shape rows = {.rank = 0};
     for (unsigned i = 0; i < 3; i++) {
         BASE_TRY(check_operand(check, i, PLAN_ATTENTION_Q + i, heads, i < 2 ? size : value_size));
-        const plan_shape one = {.rank = 1, .dims = {plan_dims_of(check, plan_in(check, i))[0]}};
+        mtl_dim seen[MTL_MAX_RANK];
+        const plan_shape one = {.rank = 1, .dims = {plan_seen_dims(check, i, seen)[0]}};
         BASE_TRY(plan_broadcast(check, &rows, &one));
     }
     const mtl_dim *q = plan_dims_of(check, plan_in(check, 0)), *k = plan_dims_of(check, plan_in(check, 1));

@@ -140,7 +140,7 @@ mtl_status plan_check_top_k(const plan_step_check *check)
         return plan_fail_here(check, "attribute 1 is %" PRId64 ", expected 0 or 1", plan_attr(check, 1));
     }
     mtl_dim extent = shape.dims[axis], k = axis < out->rank ? plan_dims_of(check, out)[axis] : (mtl_dim){0, 0};
-    if (extent.per_row != 0 || k.per_row != 0 || k.fixed < 1 || k.fixed > extent.fixed) {
+    if (!plan_dim_is_fixed(extent) || !plan_dim_is_fixed(k) || k.fixed < 1 || k.fixed > extent.fixed) {
         return plan_fail_here(check, "it takes %" PRId64 " of %" PRId64 " elements along axis %u", (int64_t)k.fixed,
                               (int64_t)extent.fixed, axis);
     }
@@ -189,4 +189,19 @@ mtl_status plan_check_extents(const plan_step_check *check)
     }
     plan_shape shape = {.rank = 1, .dims = {plan_dim_fixed(count / 2)}};
     return plan_expect_output(check, MTL_I64, &shape);
+}
+
+mtl_status plan_check_spread(const plan_step_check *check)
+{
+    const plan_tensor *x = plan_in(check, 0);
+    plan_shape shape = plan_shape_of(check, x);
+    unsigned axis = plan_row_axis(shape.dims, shape.rank);
+    bool leads = axis < shape.rank && plan_dim_is(plan_count(shape.dims, 0, axis), 1);
+    if (!leads || shape.dims[axis].per_user == 0 || shape.dims[axis].fixed != 0) {
+        char text[PLAN_SHAPE_TEXT];
+        return plan_fail_here(check, "input 0 is %s, expected (1, .., 1, U or a multiple, fixed extents)",
+                              plan_shape_text(shape.dims, shape.rank, text, sizeof text));
+    }
+    shape.dims[axis] = (mtl_dim){.per_row = shape.dims[axis].per_user};
+    return plan_expect_output(check, x->dtype, &shape);
 }

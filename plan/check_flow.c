@@ -282,9 +282,14 @@ static mtl_status read_value(const flow_state *flow, const plan_step *step, cons
     return MTL_OK;
 }
 
+static bool grows_with_users(const plan_view *view, const plan_tensor *tensor)
+{
+    return plan_grows_with_users(plan_dims(view, tensor), tensor->rank);
+}
+
 static bool grows_with_rows(const plan_view *view, const plan_tensor *tensor)
 {
-    return plan_row_axis(plan_dims(view, tensor), tensor->rank) < tensor->rank;
+    return plan_row_axis(plan_dims(view, tensor), tensor->rank) < tensor->rank && !grows_with_users(view, tensor);
 }
 
 /* An output whose candidates' axis is not in front: in memory, a tile of it is not one piece. */
@@ -300,6 +305,11 @@ static mtl_status check_program(const flow_state *flow, const plan_step *step, b
 {
     if (!row && (tensor->storage == PLAN_STORAGE_ROW || grows_with_rows(flow->view, tensor))) {
         return plan_fail_step(flow->view, step, flow->diag, "%s %u ('%.100s') grows with rows in the request program",
+                              what, i, name_of(flow->view, tensor));
+    }
+    bool input = what[0] == 'i';
+    if (row && grows_with_users(flow->view, tensor) && !(input && plan_takes_users(step->op, i))) {
+        return plan_fail_step(flow->view, step, flow->diag, "%s %u ('%.100s') grows with users in the row program",
                               what, i, name_of(flow->view, tensor));
     }
     return MTL_OK;

@@ -57,6 +57,21 @@ plan_shape plan_shape_of(const plan_step_check *check, const plan_tensor *tensor
     return shape;
 }
 
+const mtl_dim *plan_seen_dims(const plan_step_check *check, unsigned i, mtl_dim *seen)
+{
+    const plan_tensor *tensor = plan_in(check, i), *out = plan_out(check);
+    const mtl_dim *dims = plan_dims_of(check, tensor), *out_dims = plan_dims_of(check, out);
+    unsigned axis = plan_row_axis(out_dims, out->rank);
+    bool rows = axis < out->rank && out_dims[axis].per_row != 0;
+    if (!rows || !plan_takes_users(check->step->op, i) || !plan_grows_with_users(dims, tensor->rank)) {
+        return dims;
+    }
+    for (unsigned other = 0; other < tensor->rank; other++) {
+        seen[other] = (mtl_dim){.fixed = dims[other].fixed, .per_row = dims[other].per_user};
+    }
+    return seen;
+}
+
 mtl_status plan_shape_add(const plan_step_check *check, plan_shape *shape, mtl_dim dim)
 {
     if (shape->rank == MTL_MAX_RANK) {

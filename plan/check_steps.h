@@ -45,6 +45,9 @@ mtl_status plan_expect_output(const plan_step_check *check, mtl_dtype dtype, con
 /* float32, int32 or int64. */
 bool plan_is_number(mtl_dtype dtype);
 plan_shape plan_shape_of(const plan_step_check *check, const plan_tensor *tensor);
+/* The extents of input `i` as the rows of the step see them: of one that is per user in the row program, with B for U.
+ * `seen` has room for MTL_MAX_RANK; the result is that, or the tensor's own. */
+const mtl_dim *plan_seen_dims(const plan_step_check *check, unsigned i, mtl_dim *seen);
 /* Appends an axis; fails beyond MTL_MAX_RANK. */
 mtl_status plan_shape_add(const plan_step_check *check, plan_shape *shape, mtl_dim dim);
 /* *shape becomes what it and `with` broadcast to. */

@@ -102,6 +102,9 @@ static mtl_status check_dims(const plan_view *view, const plan_tensor *tensor, b
                                plan_dim_text(dim, text, sizeof text));
         }
         growing += !plan_dim_is_fixed(dim);
+        if (dim.per_row != 0 && dim.per_user != 0) {
+            return fail_tensor(view, tensor, diag, "axis %u grows with rows and users, expected one of them", axis);
+        }
         if (dim.fixed != 0 && dim.per_row != 0 && plan_is_tiled(view)) {
             return fail_tensor(view, tensor, diag,
                                "axis %u is %" PRId64 "*B+%" PRId64 ", which tiles of rows cannot hold", axis,
@@ -129,9 +132,9 @@ static mtl_status check_window(const plan_view *view, const plan_tensor *tensor,
                                   : fail_tensor(view, tensor, diag, "start %" PRIu32 " without a pitch", tensor->start);
     }
     bool placed = tensor->storage == PLAN_STORAGE_INPUT || tensor->storage == PLAN_STORAGE_OUTPUT ||
-                  tensor->storage == PLAN_STORAGE_ROW;
+                  tensor->storage == PLAN_STORAGE_REQUEST || tensor->storage == PLAN_STORAGE_ROW;
     if (!placed || !plan_is_tiled(view)) {
-        return fail_tensor(view, tensor, diag, "windows are of inputs, outputs and the rows' workspace of tiles");
+        return fail_tensor(view, tensor, diag, "windows are of inputs, outputs and the workspaces of plans of tiles");
     }
     mtl_dim width = plan_count(dims, axis < tensor->rank ? axis + 1 : axis, tensor->rank);
     if (axis == tensor->rank || !plan_candidates_lead(dims, tensor->rank) || !plan_dim_is_fixed(width)) {
@@ -207,6 +210,9 @@ static mtl_status check_boundary(const plan_view *view, const plan_tensor *tenso
     }
     if (input && grows && !plan_dim_is(plan_count(dims, 0, axis), 1)) {
         return fail_tensor(view, tensor, diag, "axes before the candidates' of an input must be 1");
+    }
+    if (!input && plan_grows_with_users(dims, tensor->rank)) {
+        return fail_tensor(view, tensor, diag, "axis %u of an output grows with users", axis);
     }
     return MTL_OK;
 }
@@ -304,8 +310,12 @@ static mtl_status check_params(const plan_view *view, base_diag *diag)
 
 mtl_dim plan_group_elements(const plan_view *view, const plan_tensor *tensor)
 {
-    return plan_is_window(tensor) ? (mtl_dim){.per_row = tensor->pitch}
-                                  : plan_count(plan_dims(view, tensor), 0, tensor->rank);
+    const mtl_dim *dims = plan_dims(view, tensor);
+    if (!plan_is_window(tensor)) {
+        return plan_count(dims, 0, tensor->rank);
+    }
+    return plan_grows_with_users(dims, tensor->rank) ? (mtl_dim){.per_user = tensor->pitch}
+                                                     : (mtl_dim){.per_row = tensor->pitch};
 }
 
 uint64_t plan_tensor_bytes(const plan_view *view, const plan_tensor *tensor)

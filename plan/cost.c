@@ -76,6 +76,7 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_gather:
     case PLAN_OP_batch_gather:
     case PLAN_OP_copy:
+    case PLAN_OP_spread:
     case PLAN_OP_store:
     case PLAN_OP_extents: return 0;
     }
@@ -85,7 +86,8 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
 /* A gather or slice touches what it gives, a bag the rows of its ids, not all of its table. */
 static bool reads_part(const plan_step *step, unsigned i)
 {
-    bool part = step->op == PLAN_OP_gather || step->op == PLAN_OP_batch_gather || step->op == PLAN_OP_slice;
+    bool part = step->op == PLAN_OP_gather || step->op == PLAN_OP_batch_gather ||
+                step->op == PLAN_OP_slice || step->op == PLAN_OP_spread;
     return (part || step->op == PLAN_OP_bag) && i == 0;
 }
 

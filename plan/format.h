@@ -14,7 +14,8 @@
 
 enum {
     PLAN_VERSION_MAJOR = 1,
-    PLAN_VERSION_MINOR = 2,
+    PLAN_VERSION_MINOR = 3,
+    PLAN_USERS_SINCE = 3, /* minor version from which on a call has more than one user */
     PLAN_VERSION_MINOR_LEAST = 1, /* of what is read: records had another size before */
     PLAN_ALIGNMENT = 64,          /* of sections and of each constant */
     PLAN_PANEL = 16,              /* columns of a weight panel */

@@ -99,6 +99,12 @@ static const struct {
 #undef ALL
 };
 
+static const uint32_t users[] = {
+#define PLAN_USERS(name, inputs) [PLAN_OP_##name] = inputs,
+#include "plan/ops.def"
+#undef PLAN_USERS
+};
+
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
 const char *plan_op_name(unsigned op)
@@ -152,6 +158,11 @@ bool plan_takes_window(unsigned op, size_t i)
 bool plan_gives_window(unsigned op)
 {
     return op < LENGTH(windows) && windows[op].result;
+}
+
+bool plan_takes_users(unsigned op, size_t i)
+{
+    return op < LENGTH(users) && i < 32 && (users[op] >> i & 1) != 0;
 }
 
 unsigned plan_unary_parameters(unsigned function)

@@ -51,6 +51,8 @@ unsigned plan_function_since(unsigned op, unsigned function); /* the same of the
 /* Whether input `i` of the op, or its result, may be a window (plan/ops.def). */
 bool plan_takes_window(unsigned op, size_t i);
 bool plan_gives_window(unsigned op);
+/* Whether input `i` of the op may be per user in the row program (plan/ops.def). */
+bool plan_takes_users(unsigned op, size_t i);
 
 static inline const char *plan_string(const plan_view *view, uint32_t offset)
 {

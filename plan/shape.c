@@ -27,16 +27,23 @@ bool plan_candidates_lead(const mtl_dim *dims, unsigned rank)
 {
     unsigned axis = plan_row_axis(dims, rank);
     return axis == rank ||
-           (plan_dim_is(plan_count(dims, 0, axis), 1) && plan_dim_equal(dims[axis], (mtl_dim){.per_row = 1}));
+           (plan_dim_is(plan_count(dims, 0, axis), 1) && (plan_dim_equal(dims[axis], (mtl_dim){.per_row = 1}) ||
+                                                          plan_dim_equal(dims[axis], (mtl_dim){.per_user = 1})));
 }
 
 unsigned plan_row_axis(const mtl_dim *dims, unsigned rank)
 {
     unsigned axis = 0;
-    while (axis < rank && dims[axis].per_row == 0) {
+    while (axis < rank && plan_dim_is_fixed(dims[axis])) {
         axis++;
     }
     return axis;
+}
+
+bool plan_grows_with_users(const mtl_dim *dims, unsigned rank)
+{
+    unsigned axis = plan_row_axis(dims, rank);
+    return axis < rank && dims[axis].per_user != 0;
 }
 
 /* Appends to the text of `size` bytes whose end is at `used`; what does not fit is cut. */

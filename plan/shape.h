@@ -35,10 +35,14 @@ mtl_dim plan_count(const mtl_dim *dims, unsigned from, unsigned to);
 /* Bytes of a param in a session, with what follows it up to a multiple of PLAN_ALIGNMENT. */
 uint64_t plan_param_room(const plan_view *view, const plan_tensor *param);
 
-/* Whether all extents are fixed, or they are (1, .., 1, B, fixed ones): the elements of a candidate are one piece. */
+/* Whether all extents are fixed, or they are (1, .., 1, B, fixed ones), or the same with U: the elements of a candidate,
+ * or of a user, are one piece. */
 bool plan_candidates_lead(const mtl_dim *dims, unsigned rank);
 
-/* The axis that grows with rows, or `rank`. */
+/* The axis that grows with rows or users, or `rank`. */
 unsigned plan_row_axis(const mtl_dim *dims, unsigned rank);
+
+/* Whether some extent grows with users. */
+bool plan_grows_with_users(const mtl_dim *dims, unsigned rank);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * At open every plan_step becomes a runtime_step: a function and a state in which all that does not depend on the
  * number of rows is worked out. Extents and strides are affine in the rows of the tile at hand, so that a run
- * multiplies a few numbers and calls kernels. Users are one: per_user is folded into fixed.
+ * multiplies a few numbers and calls kernels. The request program is one tile whose rows are the users of the call; a
+ * step of the row program that reads a value of theirs finds each candidate's with runtime_users.
  */
 #ifndef RUNTIME_INTERNAL_H
 #define RUNTIME_INTERNAL_H
@@ -18,7 +19,7 @@
 #include "plan/plan.h"
 #include "runtime/memory.h"
 
-/* fixed + per_row x rows. */
+/* fixed + per_row x rows; rows are users in the request program. */
 typedef struct runtime_affine {
     int64_t fixed, per_row;
 } runtime_affine;
@@ -32,9 +33,9 @@ static inline int64_t runtime_at(runtime_affine affine, int64_t rows)
 typedef struct runtime_ref {
     uint32_t storage; /* plan_storage */
     uint32_t index;   /* of the input, output or param */
-    uint64_t offset;  /* bytes; of ROW: bytes per row of the tile's full height */
+    uint64_t offset;  /* bytes; of ROW: per row of the tile's full height; of REQUEST: per user of the session's most */
     uint64_t start;   /* of a window: bytes, once */
-    uint64_t per_row; /* INPUT, OUTPUT: bytes of one candidate */
+    uint64_t per_row; /* INPUT, OUTPUT: bytes of one candidate, or user */
 } runtime_ref;
 
 /* One pass over a program: the whole request program, or the row program for one tile. */
@@ -45,9 +46,12 @@ typedef struct runtime_frame {
     const void *const *inputs;
     void *const *outputs;
     int64_t height;                /* rows of a full tile: scales the offsets of ROW */
+    int64_t max_users;             /* of the session: scales the offsets of REQUEST */
     int64_t first;                 /* the tile's first candidate */
-    int64_t rows;                  /* candidates in this tile */
-    int64_t total_rows;            /* candidates of the call */
+    int64_t rows;                  /* candidates in this tile; users in the request program */
+    int64_t total_rows;            /* candidates of the call, in both programs */
+    int64_t users;                 /* of the call, in the row program; 0 in the request program */
+    const int32_t *user;           /* of each candidate of the call; NULL: all are of user 0 */
     struct onednn_session *onednn; /* NULL: no step goes there */
     _Atomic uint64_t *outside;     /* the session's counters of ids outside of their tables; NULL: not counted */
     base_diag *diag;
@@ -57,7 +61,7 @@ static inline unsigned char *runtime_out(const runtime_frame *frame, const runti
 {
     switch (ref->storage) {
     case PLAN_STORAGE_ROW: return frame->row + ref->offset * (uint64_t)frame->height + ref->start;
-    case PLAN_STORAGE_REQUEST: return frame->request + ref->offset;
+    case PLAN_STORAGE_REQUEST: return frame->request + ref->offset * (uint64_t)frame->max_users + ref->start;
     default: return (unsigned char *)frame->outputs[ref->index] + ref->per_row * (uint64_t)frame->first + ref->start;
     }
 }
@@ -71,6 +75,23 @@ static inline const unsigned char *runtime_in(const runtime_frame *frame, const 
         return (const unsigned char *)frame->inputs[ref->index] + ref->per_row * (uint64_t)frame->first + ref->start;
     default: return runtime_out(frame, ref);
     }
+}
+
+/* The user of candidate `row` of the tile at hand. */
+static inline size_t runtime_user(const runtime_frame *frame, size_t row)
+{
+    return frame->user == NULL ? 0 : (size_t)frame->user[(size_t)frame->first + row];
+}
+/* The end of the run of candidates of one user that begins with `row`. */
+static inline size_t runtime_user_end(const runtime_frame *frame, size_t row)
+{
+    size_t rows = (size_t)frame->rows, user = runtime_user(frame, row);
+    if (frame->user == NULL) {
+        return rows;
+    }
+    while (++row < rows && runtime_user(frame, row) == user) {
+    }
+    return row;
 }
 
 typedef struct runtime_step runtime_step;
@@ -112,7 +133,8 @@ struct mtl_session {
     size_t threads;                /* most of one call, each with a tile of its own */
     size_t bytes, workspace_bytes; /* of this block; of the workspace behind it */
     size_t tile_rows, tile_bytes;
-    int64_t max_rows;               /* 0: any */
+    int64_t max_rows; /* 0: any */
+    int64_t max_users;
     int64_t rows_per_thread;        /* fewest that pay for another thread */
     unsigned char *params;          /* first in the workspace: the values of params, in order */
     unsigned char *request, *row;   /* the rest: request values, the values of `threads` tiles, oneDNN's scratch */
@@ -150,8 +172,9 @@ typedef mtl_status (*runtime_prepare)(const runtime_context *context, runtime_st
 const char *runtime_step_kernel(const mtl_plan *plan, size_t number);
 
 /* run.c: checks the arguments of a call and fills the frame for all its rows (which may be 0: nothing to do). */
-mtl_status runtime_begin(const mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
-                         base_diag *diag, runtime_frame *frame);
+mtl_status runtime_begin(const mtl_session *session, const mtl_call *call, base_diag *diag, runtime_frame *frame);
+/* The frame of the request program of that call. */
+runtime_frame runtime_users_frame(const runtime_frame *call);
 
 /* plan.c: the allocator of the options, or the default. False: an allocator without functions. */
 bool runtime_allocator(const mtl_allocator *given, const mtl_allocator *otherwise, mtl_allocator *result);
@@ -190,6 +213,8 @@ runtime_affine runtime_elements(const plan_view *view, const plan_tensor *tensor
 runtime_affine runtime_times(runtime_affine a, runtime_affine b);
 /* Bytes from one candidate of a tensor to the next, 0 for one without candidates; they lead (plan_candidates_lead). */
 size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor);
+/* An operand that is per user in the row program: `ref` becomes that of user 0, whatever the tile. False: it is not. */
+bool runtime_is_users(const runtime_context *context, const plan_tensor *tensor, runtime_ref *ref);
 /* Elements from one row of an operand (B, fixed, ..), a window or not, to the next; 0 where it has one row for all. */
 size_t runtime_row_stride(const plan_view *view, const plan_tensor *tensor);
 /* Whether an operand or the result of the step at hand is a window. */
@@ -226,5 +251,6 @@ mtl_status runtime_prepare_scan(const runtime_context *context, runtime_step *re
 mtl_status runtime_prepare_gru(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_chain(const runtime_context *context, runtime_step *result);
 mtl_status runtime_prepare_bag(const runtime_context *context, runtime_step *result);
+mtl_status runtime_prepare_spread(const runtime_context *context, runtime_step *result);
 
 #endif

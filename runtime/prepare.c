@@ -9,7 +9,7 @@
 runtime_affine runtime_extent(const plan_view *view, const plan_tensor *tensor, unsigned axis)
 {
     const mtl_dim *dim = &plan_dims(view, tensor)[axis];
-    return (runtime_affine){dim->fixed + dim->per_user, dim->per_row};
+    return (runtime_affine){dim->fixed, dim->per_row + dim->per_user}; /* a step grows with one of them */
 }
 
 /* plan_check has bounded the extents of a tensor and allows only one axis with per_row, so that the product of two of
@@ -49,6 +49,18 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
         ref.per_row = (uint64_t)tensor->pitch * mtl_dtype_size((mtl_dtype)tensor->dtype);
     }
     return ref;
+}
+
+bool runtime_is_users(const runtime_context *context, const plan_tensor *tensor, runtime_ref *ref)
+{
+    const mtl_dim *dims = plan_dims(context->view, tensor);
+    bool users = false;
+    for (unsigned axis = 0; axis < tensor->rank; axis++) {
+        users |= dims[axis].per_user != 0;
+    }
+    users = users && context->number >= context->view->meta->request_step_count;
+    ref->per_row = users ? 0 : ref->per_row;
+    return users;
 }
 
 size_t runtime_pitch(const plan_view *view, const plan_tensor *tensor)

@@ -61,13 +61,15 @@ mtl_status runtime_profile_run(mtl_session *session, int64_t rows, const void *c
 {
     base_diag diag = {.error = error};
     runtime_frame frame;
-    BASE_TRY(runtime_begin(session, rows, inputs, outputs, &diag, &frame));
+    const mtl_call call = {.rows = rows, .users = 1, .inputs = inputs, .outputs = outputs};
+    BASE_TRY(runtime_begin(session, &call, &diag, &frame));
+    runtime_frame users = runtime_users_frame(&frame);
     const mtl_plan *plan = session->plan;
     size_t request_steps = plan->view.meta->request_step_count;
     memset(profile->step_ns, 0, plan->view.step_count * sizeof *profile->step_ns);
     profile->begin = runtime_profile_now();
     uint64_t now = profile->begin;
-    BASE_TRY(run_steps(plan, 0, request_steps, -1, &frame, profile, &now));
+    BASE_TRY(run_steps(plan, 0, request_steps, -1, &users, profile, &now));
     runtime_tiling tiling = runtime_profile_tiling(session, rows);
     for (int64_t tile = 0; tile < tiling.tiles; tile++) {
         frame.first = runtime_tile_begin(&tiling, tile);

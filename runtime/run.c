@@ -1,9 +1,10 @@
-/* The loop: the request program once, then the row program for each tile, on as many threads as the call is worth.
+/* The loop: the request program once, for all users, then the row program for each tile, on as many threads as the call is worth.
  *
  * Tiles are numbered along the rows and given out in that order by a counter: a thread that was held up takes fewer.
  * How rows are cut into tiles follows from the session and the rows of the call alone, never from who is busy. */
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "runtime/internal.h"
 
@@ -17,10 +18,36 @@ enum {
 
 static const int64_t most_rows = (int64_t)1 << 40; /* of a call: far beyond memory, far below overflow */
 
-static mtl_status check_call(const mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
-                             base_diag *diag)
+/* Every candidate's user is there. */
+static mtl_status check_users(const mtl_session *session, const mtl_call *call, base_diag *diag)
+{
+    if (call->users < 1 || call->users > session->max_users) {
+        return base_fail(diag, MTL_INVALID_ARGUMENT,
+                         "users is %" PRId64 ", expected 1 to the session's max_users, %" PRId64, call->users,
+                         session->max_users);
+    }
+    if (call->user == NULL) {
+        return call->users == 1
+                   ? MTL_OK
+                   : base_fail(diag, MTL_INVALID_ARGUMENT,
+                               "user is NULL, expected the user of each row of a call of %" PRId64 " users",
+                               call->users);
+    }
+    for (int64_t row = 0; row < call->rows; row++) {
+        if (call->user[row] < 0 || call->user[row] >= call->users) {
+            return base_fail(diag, MTL_INVALID_DATA, "row %" PRId64 ": user %" PRId32 " is outside 0..%" PRId64, row,
+                             call->user[row], call->users - 1);
+        }
+    }
+    return MTL_OK;
+}
+
+static mtl_status check_call(const mtl_session *session, const mtl_call *call, base_diag *diag)
 {
     const mtl_plan *plan = session->plan;
+    int64_t rows = call->rows;
+    const void *const *inputs = call->inputs;
+    void *const *outputs = call->outputs;
     size_t input_count = mtl_plan_input_count(plan), output_count = mtl_plan_output_count(plan);
     if (rows < 0) {
         return base_fail(diag, MTL_INVALID_ARGUMENT, "rows is %" PRId64 ", expected 0 or more", rows);
@@ -51,7 +78,7 @@ static mtl_status check_call(const mtl_session *session, int64_t rows, const voi
             return base_fail(diag, MTL_INVALID_ARGUMENT, "output '%s' is NULL", plan->signature[input_count + i].name);
         }
     }
-    return MTL_OK;
+    return check_users(session, call, diag);
 }
 
 static mtl_status run_steps(const runtime_step *steps, size_t count, const runtime_frame *frame)
@@ -193,25 +220,49 @@ static mtl_status run_tiled(const mtl_session *session, const runtime_frame *fra
     return failed == call.tiling.tiles ? MTL_OK : find_error(&call, frame, failed);
 }
 
-mtl_status runtime_begin(const mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
-                         base_diag *diag, runtime_frame *frame)
+mtl_status runtime_begin(const mtl_session *session, const mtl_call *call, base_diag *diag, runtime_frame *frame)
 {
-    BASE_TRY(check_call(session, rows, inputs, outputs, diag));
+    BASE_TRY(check_call(session, call, diag));
     *frame = (runtime_frame){
         .consts = session->plan->view.consts,
         .params = session->params,
         .request = session->request,
         .row = session->row,
-        .inputs = inputs,
-        .outputs = outputs,
+        .inputs = call->inputs,
+        .outputs = call->outputs,
         .height = (int64_t)session->tile_rows,
-        .rows = rows,
-        .total_rows = rows,
+        .max_users = session->max_users,
+        .rows = call->rows,
+        .total_rows = call->rows,
+        .users = call->users,
+        .user = call->users > 1 ? call->user : NULL,
         .onednn = session->onednn != NULL ? session->onednn[0] : NULL,
         .outside = session->outside,
         .diag = diag,
     };
     return MTL_OK;
+}
+
+runtime_frame runtime_users_frame(const runtime_frame *call)
+{
+    runtime_frame frame = *call;
+    frame.rows = call->users; /* total_rows stays: a step may ask for the rows of the call */
+    frame.users = 0;
+    frame.user = NULL;
+    return frame;
+}
+
+static mtl_status run_call(const mtl_session *session, const mtl_call *call, base_diag *diag)
+{
+    runtime_frame frame;
+    BASE_TRY(runtime_begin(session, call, diag, &frame));
+    if (call->rows == 0) {
+        return MTL_OK;
+    }
+    const mtl_plan *plan = session->plan;
+    runtime_frame users = runtime_users_frame(&frame);
+    BASE_TRY(run_steps(plan->steps, plan->view.meta->request_step_count, &users));
+    return session->max_rows > 0 ? run_rows(session, &frame) : run_tiled(session, &frame);
 }
 
 mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
@@ -221,12 +272,22 @@ mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const
     if (session == NULL) {
         return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_session_run: session is NULL");
     }
-    runtime_frame frame;
-    BASE_TRY(runtime_begin(session, rows, inputs, outputs, &diag, &frame));
-    if (rows == 0) {
-        return MTL_OK;
+    const mtl_call call = {.rows = rows, .users = 1, .inputs = inputs, .outputs = outputs};
+    return run_call(session, &call, &diag);
+}
+
+mtl_status mtl_session_run_call(mtl_session *session, const mtl_call *given, mtl_error *error)
+{
+    base_diag diag = {.error = error};
+    if (session == NULL || given == NULL) {
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_session_run_call: %s is NULL",
+                         session == NULL ? "session" : "call");
     }
-    const mtl_plan *plan = session->plan;
-    BASE_TRY(run_steps(plan->steps, plan->view.meta->request_step_count, &frame));
-    return session->max_rows > 0 ? run_rows(session, &frame) : run_tiled(session, &frame);
+    if (given->struct_size < sizeof given->struct_size) {
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_call.struct_size is %zu, expected %zu", given->struct_size,
+                         sizeof *given);
+    }
+    mtl_call call = {0}; /* a caller of an older version knows fewer fields; what it does not know is 0 */
+    memcpy(&call, given, given->struct_size < sizeof call ? given->struct_size : sizeof call);
+    return run_call(session, &call, &diag);
 }

@@ -12,6 +12,7 @@
 enum {
     ALIGNMENT = 64,
     MOST_THREADS = 1024,
+    MOST_USERS = 1 << 20,
     TILE_STEP = 16,
     TILE_MOST = 256,
     TILE_STREAMED = 64,
@@ -74,6 +75,7 @@ static size_t height_for_cache(const plan_view *view)
 typedef struct layout {
     size_t counters, table;         /* bytes */
     size_t tile, scratch;           /* of one thread */
+    size_t request;                 /* of all users */
     size_t tiles, workspace, block; /* of all */
 } layout;
 
@@ -82,8 +84,8 @@ static bool round_up(size_t size, size_t *rounded)
     return base_add_size(size, ALIGNMENT - 1, &size) && (*rounded = size & ~(size_t)(ALIGNMENT - 1), true);
 }
 
-/* params' bytes + request_bytes + threads x (tile_rows x row_bytes), and scratch. False: too large. */
-static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, layout *l)
+/* params' bytes + users x request_bytes + threads x (tile_rows x row_bytes), and scratch. False: too large. */
+static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, size_t users, layout *l)
 {
     const plan_meta *meta = plan->view.meta;
     size_t scratch = plan->onednn != NULL ? onednn_scratch_bytes(plan->onednn) : 0, all_scratch;
@@ -93,7 +95,8 @@ static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, layo
            round_up(plan->onednn != NULL ? threads * sizeof(struct onednn_session *) : 0, &l->table) &&
            base_mul_size(tile_rows, (size_t)meta->row_bytes, &l->tile) && base_mul_size(l->tile, threads, &l->tiles) &&
            base_mul_size(l->scratch, threads, &all_scratch) &&
-           base_add_size(l->tiles, (size_t)meta->request_bytes, &l->workspace) &&
+           base_mul_size((size_t)meta->request_bytes, users, &l->request) &&
+           base_add_size(l->tiles, l->request, &l->workspace) &&
            base_add_size(l->workspace, (size_t)param_bytes, &l->workspace) &&
            base_add_size(l->workspace, all_scratch, &l->workspace) &&
            base_add_size(l->workspace, RUNTIME_SESSION_HEADER, &l->block) &&
@@ -172,12 +175,13 @@ static int64_t rows_per_thread(const mtl_session_options *options, const plan_vi
 }
 
 static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, size_t tile_rows, size_t threads,
-                              base_diag *diag, mtl_session **result)
+                              size_t users, base_diag *diag, mtl_session **result)
 {
     layout l;
-    if (!lay_out(plan, tile_rows, threads, &l)) {
-        return base_fail(diag, MTL_OUT_OF_MEMORY, "the workspace of %zu rows and %zu threads is too large to address",
-                         tile_rows, threads);
+    if (!lay_out(plan, tile_rows, threads, users, &l)) {
+        return base_fail(diag, MTL_OUT_OF_MEMORY,
+                         "the workspace of %zu rows, %zu threads and %zu users is too large to address", tile_rows,
+                         threads, users);
     }
     mtl_session *session = allocator->allocate(allocator->context, l.block, ALIGNMENT);
     BASE_TRY_MEMORY(session, diag);
@@ -189,6 +193,7 @@ static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, si
         .workspace_bytes = l.workspace,
         .tile_rows = tile_rows,
         .tile_bytes = l.tile,
+        .max_users = (int64_t)users,
     };
     unsigned char *counters = (unsigned char *)session + RUNTIME_SESSION_HEADER, *table = counters + l.counters;
     session->outside = (_Atomic uint64_t *)(void *)counters;
@@ -197,7 +202,7 @@ static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, si
     }
     session->params = table + l.table;
     session->request = session->params + plan_param_bytes(&plan->view);
-    session->row = session->request + plan->view.meta->request_bytes;
+    session->row = session->request + l.request;
     runtime_reset_params(session);
     *result = session;
     if (plan->onednn == NULL) {
@@ -231,7 +236,12 @@ mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, 
     }
     BASE_TRY(choose_height(plan, &options, &diag, &tile_rows, &max_rows));
     BASE_TRY(choose_threads(plan, &options, &diag, &executor, &threads));
-    mtl_status status = session_new(plan, &allocator, tile_rows, threads, &diag, &session);
+    size_t users = options.max_users > 0 ? options.max_users : 1;
+    if (users > MOST_USERS) {
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_session_options.max_users is %zu, expected at most %d",
+                         users, MOST_USERS);
+    }
+    mtl_status status = session_new(plan, &allocator, tile_rows, threads, users, &diag, &session);
     if (status != MTL_OK) {
         mtl_session_destroy(session);
         return status;

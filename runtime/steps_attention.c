@@ -9,6 +9,7 @@ typedef struct attention_state {
     native_attention call; /* all but addresses and rows */
     size_t start[3];       /* the first columns of q, k, v */
     bool has_bias, has_keep;
+    size_t user_k, user_v, user_bias, user_keep; /* elements from user to user of operands that are per user, else 0 */
     const native_kernels *native;
 } attention_state;
 
@@ -25,6 +26,45 @@ static mtl_status attention_run(const void *state, const runtime_frame *frame)
     call.rows = (size_t)runtime_at(s->rows, frame->rows);
     s->native->attention(&call);
     return MTL_OK;
+}
+
+/* The same where keys, values or masks are the users': candidates of one user after the other share them, as if there was one
+ * row for all. */
+static mtl_status attention_run_users(const void *state, const runtime_frame *frame)
+{
+    const attention_state *s = state;
+    const float *q = (const float *)runtime_in(frame, &s->q) + s->start[0];
+    const float *k = (const float *)runtime_in(frame, &s->k) + s->start[1];
+    const float *v = (const float *)runtime_in(frame, &s->v) + s->start[2];
+    const float *bias = s->has_bias ? (const float *)runtime_in(frame, &s->bias) : NULL;
+    const unsigned char *keep = s->has_keep ? runtime_in(frame, &s->keep) : NULL;
+    float *y = (float *)runtime_out(frame, &s->y);
+    native_attention call = s->call;
+    for (size_t row = 0, end; row < (size_t)frame->rows; row = end) {
+        size_t user = runtime_user(frame, row);
+        end = runtime_user_end(frame, row);
+        call.q = q + row * call.q_row;
+        call.k = k + user * s->user_k + row * call.k_row;
+        call.v = v + user * s->user_v + row * call.v_row;
+        call.bias = bias == NULL ? NULL : bias + user * s->user_bias + row * call.bias_row;
+        call.keep = keep == NULL ? NULL : keep + user * s->user_keep + row * call.keep_row;
+        call.y = y + row * call.y_row;
+        call.rows = end - row;
+        s->native->attention(&call);
+    }
+    return MTL_OK;
+}
+
+/* `row`, the stride of an operand, becomes `user` if it is per user. */
+static bool take_users(const runtime_context *context, unsigned i, runtime_ref *ref, size_t *row, size_t *user)
+{
+    const plan_tensor *tensor = i < context->step->input_count ? plan_operand(context->view, context->step, i) : NULL;
+    if (tensor == NULL || !runtime_is_users(context, tensor, ref)) {
+        return false;
+    }
+    *user = *row;
+    *row = 0;
+    return true;
 }
 
 /* An operand and its strides. */
@@ -86,6 +126,10 @@ mtl_status runtime_prepare_attention(const runtime_context *context, runtime_ste
     s->has_keep = mask_of(context, 4, &s->keep, &call->keep_row, &call->keep_head, &call->keep_query);
     s->y = runtime_ref_of(view, y);
     s->rows = runtime_extent(view, y, 0);
-    *result = (runtime_step){.run = attention_run, .state = s};
+    bool users = take_users(context, 1, &s->k, &call->k_row, &s->user_k);
+    users |= take_users(context, 2, &s->v, &call->v_row, &s->user_v);
+    users |= take_users(context, 3, &s->bias, &call->bias_row, &s->user_bias);
+    users |= take_users(context, 4, &s->keep, &call->keep_row, &s->user_keep);
+    *result = (runtime_step){.run = users ? attention_run_users : attention_run, .state = s};
     return MTL_OK;
 }

@@ -54,7 +54,7 @@ static mtl_status fail_id(const id_source *s, const runtime_frame *frame, int64_
 {
     char place[64], end[64] = "";
     if (row >= 0) {
-        (void)snprintf(place, sizeof place, "row %" PRId64, frame->first + row);
+        (void)snprintf(place, sizeof place, "%s %" PRId64, frame->users == 0 ? "user" : "row", frame->first + row);
     } else {
         (void)snprintf(place, sizeof place, "element %zu", element);
     }

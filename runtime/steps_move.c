@@ -54,6 +54,37 @@ mtl_status runtime_prepare_copy(const runtime_context *context, runtime_step *re
     return MTL_OK;
 }
 
+/* --- spread --- */
+
+static mtl_status spread_run(const void *state, const runtime_frame *frame)
+{
+    const block_state *s = state;
+    const unsigned char *x = runtime_in(frame, &s->x);
+    unsigned char *y = runtime_out(frame, &s->y);
+    for (size_t row = 0, end; row < (size_t)frame->rows; row = end) {
+        end = runtime_user_end(frame, row);
+        native_copy_2d(x + runtime_user(frame, row) * s->x_pitch, 0, y + row * s->y_pitch, s->y_pitch, end - row,
+                       (size_t)s->bytes.per_row);
+    }
+    return MTL_OK;
+}
+
+mtl_status runtime_prepare_spread(const runtime_context *context, runtime_step *result)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *x = plan_operand(view, context->step, 0), *y = plan_result(view, context->step);
+    block_state *s = RUNTIME_NEW(context->memory, block_state, 1);
+    BASE_TRY_MEMORY(s, context->diag);
+    runtime_affine size = {(int64_t)mtl_dtype_size((mtl_dtype)x->dtype), 0};
+    s->x = runtime_ref_of(view, x);
+    s->y = runtime_ref_of(view, y);
+    s->x_pitch = runtime_is_users(context, x, &s->x) ? runtime_pitch(view, x) : 0;
+    s->y_pitch = runtime_pitch(view, y);
+    s->bytes = runtime_times(runtime_elements(view, x, 0, x->rank), size);
+    *result = (runtime_step){.run = spread_run, .state = s, .kernel = "plain"};
+    return MTL_OK;
+}
+
 static mtl_status store_run(const void *state, const runtime_frame *frame)
 {
     const block_state *s = state;

@@ -258,19 +258,35 @@ static void put_origin(json_t *root, const plan_view *view, const char *path, bo
     put(root, "whole_batch", json_boolean((meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0), ok);
 }
 
+/* Whether a call may have more than one user. */
+static bool has_users(const plan_view *view)
+{
+    for (uint32_t i = 0; i < view->meta->input_count; i++) {
+        const plan_tensor *input = &view->tensors[view->signature[i]];
+        for (unsigned axis = 0; axis < input->rank; axis++) {
+            if (plan_dims(view, input)[axis].per_user != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void put_memory(json_t *root, const plan_view *view, bool *ok)
 {
     const plan_meta *meta = view->meta;
     char text[128];
     json_t *workspace = json_object();
+    const char *users = has_users(view) ? "users x " : "";
     const char *rows = (meta->flags & PLAN_FLAG_WHOLE_BATCH) != 0 ? "rows" : "threads x tile rows";
     uint64_t param_bytes = plan_param_bytes(view);
     int used = param_bytes > 0 ? snprintf(text, sizeof text, "%" PRIu64 " + ", param_bytes) : 0;
-    snprintf(text + used, sizeof text - (size_t)used, "%" PRIu64 " + %s x %" PRIu64, meta->request_bytes, rows,
+    snprintf(text + used, sizeof text - (size_t)used, "%s%" PRIu64 " + %s x %" PRIu64, users, meta->request_bytes, rows,
              meta->row_bytes);
     put(workspace, "param_bytes", number(param_bytes), ok);
     put(workspace, "request_bytes", number(meta->request_bytes), ok);
     put(workspace, "row_bytes", number(meta->row_bytes), ok);
+    put(workspace, "per_user", json_boolean(users[0] != '\0'), ok);
     put(workspace, "formula", json_string(text), ok);
     put(root, "constant_bytes", number(view->const_bytes), ok);
     put(root, "workspace", workspace, ok);

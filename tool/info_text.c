@@ -150,11 +150,16 @@ static void print_origin(table *of, const json_t *root, FILE *out)
     }
     const json_t *workspace = json_object_get(root, "workspace");
     fprintf(out, "  %-10s %s bytes\n", "constants", grouped(of, number_of(root, "constant_bytes")));
-    fprintf(out, "  %-10s %s bytes + %s x %s bytes\n", "workspace",
-            grouped(of, number_of(workspace, "param_bytes") + number_of(workspace, "request_bytes")),
-            json_is_true(json_object_get(root, "whole_batch")) ? "rows (some steps mix candidates)"
-                                                               : "threads x tile rows",
-            grouped(of, number_of(workspace, "row_bytes")));
+    json_int_t params = number_of(workspace, "param_bytes"), request = number_of(workspace, "request_bytes");
+    bool users = json_is_true(json_object_get(workspace, "per_user"));
+    fprintf(out, "  %-10s ", "workspace");
+    if (users && params > 0) {
+        fprintf(out, "%s bytes + ", grouped(of, params));
+    }
+    fprintf(
+        out, "%s%s bytes + %s x %s bytes\n", users ? "users x " : "", grouped(of, users ? request : params + request),
+        json_is_true(json_object_get(root, "whole_batch")) ? "rows (some steps mix candidates)" : "threads x tile rows",
+        grouped(of, number_of(workspace, "row_bytes")));
 }
 
 static mtl_status reserve(table *of, size_t count, base_diag *diag)

@@ -147,6 +147,8 @@ typedef struct mtl_session_options {
     /* A call uses another thread for every so many rows. 0: from the plan's FLOPs, for threads that have to be woken;
      * a host whose executor wakes nobody may want fewer. */
     size_t rows_per_thread;
+    /* Most users of one call, at most 2^20: the workspace has their values side by side. 0: 1. */
+    size_t max_users;
 } mtl_session_options;
 
 typedef struct mtl_plan mtl_plan;       /* an opened, verified plan: immutable, shareable between threads */
@@ -267,6 +269,25 @@ MTL_API uint64_t mtl_session_outside_ids(const mtl_session *session, size_t look
  * an error the outputs are unspecified and the session is usable. */
 MTL_API mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,
                                    mtl_error *error);
+
+/* A call for the candidates of one or more users. Inputs that `mtlc --request` declared to be the same for all candidates of a
+ * user have extents with per_user in the signature: they hold a row for each user, and what depends on them alone is
+ * computed once for each. */
+typedef struct mtl_call {
+    size_t struct_size; /* sizeof(mtl_call), for growth */
+    int64_t rows;       /* candidates, 0 or more */
+    int64_t users;      /* 1 to the session's max_users */
+    /* user[i], 0 .. users - 1, is the user of candidate i. Any order; candidates of one user are faster one after the
+     * other. NULL: all are of the one user. */
+    const int32_t *user;
+    const void *const *inputs; /* as of mtl_session_run, with `users` filled in where that has one */
+    void *const *outputs;
+} mtl_call;
+
+/* Scores the candidates of a call, as mtl_session_run does for those of one user. Scores are the same bits whatever other
+ * candidates and users are in the call. Errors: as of mtl_session_run; MTL_INVALID_ARGUMENT (users out of range, no
+ * `user` for several users), MTL_INVALID_DATA (a user that is not there: names the row). */
+MTL_API mtl_status mtl_session_run_call(mtl_session *session, const mtl_call *call, mtl_error *error);
 
 #ifdef __cplusplus
 }

@@ -242,7 +242,7 @@ def test_several_params_in_the_order_of_the_options(programs: Programs, tmp_path
     compiled = Compiled(programs, b.model(), tmp_path, *names)
     info = programs.info(compiled.plan)
     assert [param["name"] for param in info["params"]] == ["alpha", "shift"]
-    assert info["format"] == "1.2"
+    assert info["format"] == "1.3"
     assert info["workspace"]["param_bytes"] == 128
     assert info["workspace"]["formula"].startswith("128 + ")
     inputs = b.make(5)

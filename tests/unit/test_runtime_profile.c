@@ -83,10 +83,10 @@ static void times_every_step_of_every_tile(void **state)
     rig *r = *state;
     mtl_error error;
     require(runtime_profile_run(r->session, ROWS, r->inputs, r->outputs, &r->profile, &error), &error);
-    /* The request program once, and two steps for each of the tiles of 34, 33 and 33 rows. */
+    /* The request program once, for one user, and two steps for each of the tiles of 34, 33 and 33 rows. */
     assert_int_equal(r->profile.event_count, 7);
     static const uint32_t steps[7] = {0, 1, 2, 1, 2, 1, 2};
-    static const int64_t tiles[7] = {-1, 0, 0, 1, 1, 2, 2}, rows[7] = {ROWS, 34, 34, 33, 33, 33, 33};
+    static const int64_t tiles[7] = {-1, 0, 0, 1, 1, 2, 2}, rows[7] = {1, 34, 34, 33, 33, 33, 33};
     uint64_t sums[STEPS] = {0}, at = r->profile.begin;
     for (int i = 0; i < 7; i++) {
         const runtime_profile_event *e = &r->events[i];

@@ -174,7 +174,7 @@ static void info_tells_a_plan(void **state)
     (void)state;
     const char *kernels[S_COUNT] = {[S_LINEAR] = "native avx2"};
     char *text = info_of(false, NULL);
-    expect_text(text, "plan.bin: plan format 1.2, ");
+    expect_text(text, "plan.bin: plan format 1.3, ");
     expect_text(text, "  producer   pytorch 2.13\n");
     expect_text(text, "  source     00000000000000020000000000000001\n");
     expect_text(text, "  workspace  64 bytes + threads x tile rows x 104 bytes\n");
