@@ -1,13 +1,13 @@
 /* mtlrun score: arrays in, scores out, both .npz. */
 #define _POSIX_C_SOURCE 200809L
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "runtime/cmd.h"
+#include "runtime/cmd_score.h"
 #include "tool/npz.h"
 
 typedef struct score_options {
@@ -15,142 +15,9 @@ typedef struct score_options {
     mtl_plan_options open;
     mtl_session_options session;
     runtime_cmd_params params;
+    runtime_score_request request;
     size_t threads; /* of a pool; 0, 1: this thread alone */
 } score_options;
-
-/* All that does not fit, in one line. */
-typedef struct mismatches {
-    char text[4096];
-    size_t used;
-} mismatches;
-
-static void mismatch(mismatches *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void mismatch(mismatches *m, const char *format, ...)
-{
-    if (m->used > 0 && m->used + 2 < sizeof m->text) {
-        memcpy(m->text + m->used, "; ", 3);
-        m->used += 2;
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    int more = vsnprintf(m->text + m->used, sizeof m->text - m->used, format, arguments);
-    va_end(arguments);
-    if (more > 0) {
-        m->used += (size_t)more;
-        m->used = m->used < sizeof m->text ? m->used : sizeof m->text - 1;
-    }
-}
-
-/* "[rows, 512]", "[4*rows, 1]" */
-static const char *expected_shape(const mtl_tensor_info *info, char *text, size_t size)
-{
-    size_t used = 0;
-    for (int axis = 0; axis < info->rank && used < size; axis++) {
-        mtl_dim dim = info->shape[axis];
-        int64_t fixed = mtl_dim_extent(dim, 0, 1);
-        const char *comma = axis == 0 ? "" : ", ";
-        int more;
-        if (dim.per_row == 0) {
-            more = snprintf(text + used, size - used, "%s%" PRId64, comma, fixed);
-        } else if (dim.per_row == 1) {
-            more = snprintf(text + used, size - used, "%srows", comma);
-        } else {
-            more = snprintf(text + used, size - used, "%s%" PRId64 "*rows", comma, dim.per_row);
-        }
-        used += more > 0 ? (size_t)more : 0;
-        if (dim.per_row != 0 && fixed != 0 && used < size) {
-            more = snprintf(text + used, size - used, "+%" PRId64, fixed);
-            used += more > 0 ? (size_t)more : 0;
-        }
-    }
-    if (used == 0) {
-        text[0] = '\0';
-    }
-    return text;
-}
-
-static const char *found_shape(const tool_array *array, char *text, size_t size)
-{
-    size_t used = 0;
-    text[0] = '\0';
-    for (int axis = 0; axis < array->rank && used < size; axis++) {
-        int more = snprintf(text + used, size - used, "%s%" PRId64, axis == 0 ? "" : ", ", array->shape[axis]);
-        used += more > 0 ? (size_t)more : 0;
-    }
-    return text;
-}
-
-/* Whether the array is what the signature says for some number of rows; *rows -1: for any. */
-static bool fits(const mtl_tensor_info *info, const tool_array *array, int64_t *rows)
-{
-    *rows = -1;
-    if (array->dtype != info->dtype || array->rank != info->rank) {
-        return false;
-    }
-    for (int axis = 0; axis < info->rank; axis++) {
-        mtl_dim dim = info->shape[axis];
-        int64_t rest = array->shape[axis] - mtl_dim_extent(dim, 0, 1);
-        if (dim.per_row == 0 ? rest != 0 : rest < 0 || rest % dim.per_row != 0) {
-            return false;
-        }
-        *rows = dim.per_row == 0 ? *rows : rest / dim.per_row;
-    }
-    return true;
-}
-
-/* What is no input may be a param. */
-static void match_param(const mtl_plan *plan, const tool_array *array, mismatches *wrong)
-{
-    const mtl_tensor_info *info = mtl_plan_param_info(plan, mtl_plan_find_param(plan, array->name));
-    int64_t rows;
-    char found[256], expected[256];
-    if (info == NULL) {
-        mismatch(wrong, "'%s' is no input of the plan", array->name);
-    } else if (!fits(info, array, &rows)) {
-        mismatch(wrong, "param '%s' is %s [%s], expected %s [%s]", info->name, mtl_dtype_name(array->dtype),
-                 found_shape(array, found, sizeof found), mtl_dtype_name(info->dtype),
-                 expected_shape(info, expected, sizeof expected));
-    }
-}
-
-/* Finds every input of the plan in `npz`, and the number of rows. Returns 0, or 1 after one line. */
-static int match(const mtl_plan *plan, const tool_npz *npz, const char *path, const void **data, int64_t *rows)
-{
-    mismatches wrong = {.used = 0};
-    const char *rows_from = NULL;
-    for (size_t i = 0; i < mtl_plan_input_count(plan); i++) {
-        const mtl_tensor_info *info = mtl_plan_input(plan, i);
-        const tool_array *array = tool_npz_find(npz, info->name);
-        int64_t own;
-        char found[256], expected[256];
-        if (array == NULL) {
-            mismatch(&wrong, "input '%s' is missing, expected %s [%s]", info->name, mtl_dtype_name(info->dtype),
-                     expected_shape(info, expected, sizeof expected));
-        } else if (!fits(info, array, &own)) {
-            mismatch(&wrong, "input '%s' is %s [%s], expected %s [%s]", info->name, mtl_dtype_name(array->dtype),
-                     found_shape(array, found, sizeof found), mtl_dtype_name(info->dtype),
-                     expected_shape(info, expected, sizeof expected));
-        } else if (own >= 0 && rows_from != NULL && own != *rows) {
-            mismatch(&wrong, "input '%s' has %" PRId64 " rows, but input '%s' has %" PRId64, info->name, own, rows_from,
-                     *rows);
-        } else {
-            data[i] = array->data;
-            rows_from = own >= 0 && rows_from == NULL ? info->name : rows_from;
-            *rows = own >= 0 ? own : *rows;
-        }
-    }
-    for (size_t i = 0; i < tool_npz_count(npz); i++) {
-        const char *name = tool_npz_at(npz, i)->name;
-        bool known = false;
-        for (size_t j = 0; j < mtl_plan_input_count(plan); j++) {
-            known = known || strcmp(mtl_plan_input(plan, j)->name, name) == 0;
-        }
-        if (!known) {
-            match_param(plan, tool_npz_at(npz, i), &wrong);
-        }
-    }
-    return wrong.used > 0 ? runtime_cmd_fail("%s: %s", path, wrong.text) : 0;
-}
 
 /* Shape and memory of an output for so many rows. False: too large, or no memory. The caller frees array->data. */
 static bool make_output(const mtl_tensor_info *info, int64_t rows, tool_array *array, void **data)
@@ -215,9 +82,9 @@ static void report_outside(const mtl_plan *plan, const mtl_session *session)
     }
 }
 
-static int score_rows(mtl_plan *plan, const score_options *options, const tool_npz *npz, const void *const *inputs,
-                      int64_t rows)
+static int score_rows(mtl_plan *plan, const score_options *options, const tool_npz *npz, const runtime_score_inputs *in)
 {
+    int64_t rows = in->rows;
     mtl_error error = {.message = "out of memory"};
     base_diag diag = {.error = &error};
     size_t count = mtl_plan_output_count(plan);
@@ -225,6 +92,7 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
     if (session_options.max_rows == 0) {
         session_options.max_rows = (size_t)rows; /* read by plans that run whole batches only */
     }
+    session_options.max_users = (size_t)(in->users > 0 ? in->users : 1);
     mtl_session *session = NULL;
     mtl_pool_options pool_options = {.struct_size = sizeof pool_options, .threads = options->threads};
     mtl_status status = MTL_OK;
@@ -246,7 +114,13 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
         status = set_params(plan, session, options, npz, &error);
     }
     if (status == MTL_OK) {
-        status = mtl_session_run(session, rows, inputs, data, &error);
+        const mtl_call call = {.struct_size = sizeof call,
+                               .rows = rows,
+                               .users = in->users,
+                               .user = in->user,
+                               .inputs = in->data,
+                               .outputs = data};
+        status = mtl_session_run_call(session, &call, &error);
         if (status == MTL_INVALID_DATA) { /* an id: the file is the place */
             char message[MTL_ERROR_MESSAGE_SIZE];
             memcpy(message, error.message, sizeof message);
@@ -277,17 +151,14 @@ static int score(const score_options *options)
         return runtime_cmd_fail("%s", error.message);
     }
     int result = 1;
-    int64_t rows = 1; /* when no input tells */
     tool_npz *npz = NULL;
-    const void **inputs = calloc(mtl_plan_input_count(plan) + 1, sizeof *inputs);
-    if (inputs == NULL) {
-        runtime_cmd_fail("out of memory");
-    } else if (tool_npz_open(options->inputs, &diag, &npz) != MTL_OK) {
+    runtime_score_inputs in = {.count = 0};
+    if (tool_npz_open(options->inputs, &diag, &npz) != MTL_OK) {
         runtime_cmd_fail("%s", error.message);
-    } else if (match(plan, npz, options->inputs, inputs, &rows) == 0) {
-        result = score_rows(plan, options, npz, inputs, rows);
+    } else if (runtime_score_inputs_new(plan, npz, options->inputs, &options->request, &in) == 0) {
+        result = score_rows(plan, options, npz, &in);
     }
-    free(inputs);
+    runtime_score_inputs_free(&in);
     tool_npz_close(npz);
     mtl_plan_close(plan);
     return result;
@@ -315,6 +186,8 @@ int runtime_cmd_score(int argc, char **argv)
         OPTION_MAX_ROWS,
         OPTION_THREADS,
         OPTION_ROWS_PER_THREAD,
+        OPTION_USERS,
+        OPTION_CHECK_REQUEST,
         OPTION_COUNT
     };
     static const tool_option table[OPTION_COUNT] = {
@@ -328,6 +201,10 @@ int runtime_cmd_score(int argc, char **argv)
         [OPTION_MAX_ROWS] = {"max-rows", 0, "N", "most rows, for plans that run whole batches (default: those of IN)"},
         [OPTION_THREADS] = {"threads", 0, "N", "threads that work on the rows (default: 1)"},
         [OPTION_ROWS_PER_THREAD] = RUNTIME_CMD_ROWS_PER_THREAD,
+        [OPTION_USERS] = {"users", 0, "NAME",
+                          "the array in IN that says whose each candidate is, 0.. (default: one user)"},
+        [OPTION_CHECK_REQUEST] = {"check-request", 0, NULL,
+                                  "inputs of users have a row for each candidate in IN: fail where they differ"},
     };
     tool_args args = {
         .program = "mtlrun score",
@@ -356,6 +233,8 @@ int runtime_cmd_score(int argc, char **argv)
         case OPTION_ROWS_PER_THREAD:
             failed = read_count(&args, "rows-per-thread", value, &options.session.rows_per_thread);
             break;
+        case OPTION_USERS: options.request.users = value; break;
+        case OPTION_CHECK_REQUEST: options.request.check = true; break;
         case TOOL_ARGS_POSITIONAL:
             failed = options.plan != NULL ? tool_args_fail(&args, "one PLAN is expected, '%s' is another", value) : 0;
             options.plan = value;
