@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "onnx/once.h"
 #include "onnx/request.h"
 
 /* One "--dim KEY=row" or "--dim KEY=NUMBER". KEY is a dim's name or INPUT:AXIS. */
@@ -199,7 +200,7 @@ static bool is_declared(const input_info *input)
     return input->declared->by != NULL;
 }
 
-/* Whether an input's rows are users and nothing else. */
+/* Whether an input's first axis is the users' and nothing else. */
 static bool is_users(const input_info *input)
 {
     return is_declared(input) && input->declared->column_count == 0;
@@ -415,6 +416,17 @@ static mtl_status cast_input(onnx_importer *importer, ir_value *value)
     return ir_insert(importer->graph, 0, IR_OP_cast, info->name, value, 1, &to, 1, importer->diag, value);
 }
 
+/* Whether the model has an input once for all candidates, or may: its first axis is not theirs. */
+static bool is_once(const inputs *in, const input_info *input)
+{
+    const axis_info *first = &input->axis[0];
+    if (!is_users(input) || in->importer->frozen == 1) {
+        return false;
+    }
+    return first->fixed == 1 ||
+           (first->name != NULL && in->rows_name != NULL && strcmp(first->name, in->rows_name) != 0);
+}
+
 /* What the graph reads of an input. */
 static mtl_status define_input(onnx_importer *importer, onnx_scope *scope, const input_info *input)
 {
@@ -464,6 +476,11 @@ mtl_status onnx_import_inputs(onnx_importer *importer, onnx_scope *scope)
         BASE_TRY(add_input(&in, scope, &in.all[i]));
     }
     BASE_TRY(check_candidates(&in));
+    for (size_t i = 0; i < in.count; i++) {
+        if (is_once(&in, &in.all[i])) {
+            BASE_TRY(onnx_once_add(importer, in.all[i].declared->request));
+        }
+    }
     for (size_t i = 0; i < in.count; i++) {
         BASE_TRY(define_input(importer, scope, &in.all[i]));
     }

@@ -4,6 +4,7 @@
  *   files.c    external data                                 tensor.c   TensorProto to ir_tensor
  *   inputs.c   graph inputs: symbolic dims, frozen batches   graph.c    a graph's nodes in order, If, functions
  *   request.c  --request: texts of declarations        per_user.c  what they make of inputs
+ *   once.c     inputs that the model has once for all candidates
  *   params.c   --param: constants that stay open       param_names.c  their names     near.c  names like another
  *   node.c     a node against its schema; operands and attributes as the handlers read them
  *   op_*.c     handlers, one a row of operators.def
@@ -57,6 +58,7 @@ onnx_scope_entry *onnx_scope_add(onnx_scope *scope, const char *name, bool *fres
 
 typedef struct onnx_files onnx_files;
 typedef struct onnx_request onnx_request;
+typedef struct onnx_once onnx_once;
 
 typedef struct onnx_importer {
     base_arena *arena;
@@ -64,6 +66,7 @@ typedef struct onnx_importer {
     ir_graph *graph;
     const onnx_options *options;
     const onnx_request *request; /* what is declared to be the same for all candidates of one user */
+    onnx_once *once;             /* inputs that have 1 in the model and the users in the plan; NULL: none */
     const Onnx__ModelProto *model;
     onnx_files *files;
     int64_t frozen; /* the batch size that --batch-axis0 made symbolic; 0: none */

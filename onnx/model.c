@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "onnx/files.h"
 #include "onnx/internal.h"
+#include "onnx/once.h"
 #include "onnx/request.h"
 #include "onnx/wire.h"
 
@@ -150,15 +151,11 @@ static mtl_status import(holdings *h, const void *data, size_t size, const onnx_
                               .request = &request,
                               .model = h->model,
                               .files = &h->files};
-    BASE_TRY(ir_graph_new(arena, diag, &importer.graph));
-    const char *name = h->model->graph->name;
-    importer.graph->name = base_arena_string(arena, name != NULL ? name : "");
-    BASE_TRY_MEMORY(importer.graph->name, diag);
     const char *producer = h->model->producer_name != NULL ? h->model->producer_name : "";
     const char *version = h->model->producer_version != NULL ? h->model->producer_version : "";
     model->producer = base_arena_format(arena, "%s%s%s", producer, producer[0] && version[0] ? " " : "", version);
     BASE_TRY_MEMORY(model->producer, diag);
-    BASE_TRY(onnx_import_graph(&importer));
+    BASE_TRY(onnx_import_users(&importer));
     model->graph = importer.graph;
     return MTL_OK;
 }

@@ -1,7 +1,7 @@
 /* Handlers of operators that give elements another shape: Reshape and its kin, Transpose, Expand, Tile, Shape. */
 #include <string.h>
 
-#include "onnx/internal.h"
+#include "onnx/once.h"
 
 static bool holds_rows(ir_dim dim)
 {
@@ -87,6 +87,21 @@ static mtl_status solve_open(const onnx_node *node, const ir_type *from, ir_type
                      onnx_shape_text(node, from), onnx_shape_text(node, to), open);
 }
 
+/* A target like (1, n) of a value that the model has once: the 1 is where the users are now. */
+static mtl_status let_users_in(onnx_node *node, const ir_type *from, ir_type *to)
+{
+    unsigned flags;
+    bool rows = false;
+    BASE_TRY(onnx_once_flags(node->importer, onnx_in(node, 0), &flags));
+    for (int i = 0; i < from->rank; i++) {
+        rows = rows || from->dim[i].k[IR_SYMBOL_ROWS] != 0;
+    }
+    if (flags == ONNX_FROM_ONCE && rows && to->rank > 0 && ir_dim_is(to->dim[0], 1)) {
+        to->dim[0] = ir_dim_symbol(IR_SYMBOL_ROWS);
+    }
+    return MTL_OK;
+}
+
 mtl_status onnx_import_reshape(onnx_node *node)
 {
     const ir_type from = *onnx_in_type(node, 0);
@@ -94,6 +109,7 @@ mtl_status onnx_import_reshape(onnx_node *node)
     size_t rank;
     BASE_TRY(onnx_operand_dims(node, 1, to.dim, MTL_MAX_RANK, &rank));
     to.rank = (int32_t)rank;
+    BASE_TRY(let_users_in(node, &from, &to));
     ir_dim first = rank > 0 ? to.dim[0] : ir_dim_const(0);
     bool allow_zero = onnx_int(node, "allowzero") != 0;
     int open = -1;
@@ -278,6 +294,17 @@ static mtl_status tile_axis(onnx_node *node, int axis, ir_dim repeats, ir_value 
     return onnx_reshape(node, *value, &result, false, value);
 }
 
+/* Whether Tile makes as many of axis 0 as there are candidates, where the users are already. */
+static mtl_status copies_users(onnx_node *node, ir_dim repeats, bool *copies)
+{
+    unsigned flags;
+    const ir_type *type = onnx_in_type(node, 0);
+    ir_dim rows = ir_dim_symbol(IR_SYMBOL_ROWS);
+    BASE_TRY(onnx_once_flags(node->importer, onnx_in(node, 0), &flags));
+    *copies = flags == ONNX_FROM_ONCE && ir_dim_equal(type->dim[0], rows) && ir_dim_equal(repeats, rows);
+    return MTL_OK;
+}
+
 mtl_status onnx_import_tile(onnx_node *node)
 {
     ir_type type = *onnx_in_type(node, 0);
@@ -288,7 +315,11 @@ mtl_status onnx_import_tile(onnx_node *node)
     if (count != (size_t)type.rank) {
         return onnx_fail(node, MTL_INVALID_DATA, "%zu repeats for rank %d", count, type.rank);
     }
-    bool ones = false; /* axes of extent 1 only grow */
+    bool ones = false, copies = false; /* axes of extent 1 only grow */
+    if (type.rank > 0) {
+        BASE_TRY(copies_users(node, repeats[0], &copies));
+        repeats[0] = copies ? ir_dim_const(1) : repeats[0];
+    }
     for (int i = 0; i < type.rank; i++) {
         if (ir_dim_is_const(repeats[i]) && repeats[i].c < 0) {
             return onnx_fail(node, MTL_INVALID_DATA, "repeats of axis %d are %lld", i, (long long)repeats[i].c);

@@ -1,7 +1,7 @@
 /* Operands and attributes as the handlers read them, and what they emit. */
 #include <string.h>
 
-#include "onnx/internal.h"
+#include "onnx/once.h"
 
 /* --- attributes ----------------------------------------------------------------------------------------------- */
 
@@ -102,6 +102,25 @@ mtl_status onnx_axes(const onnx_node *node, const int64_t *axes, size_t count, i
     return MTL_OK;
 }
 
+/* A shape that was 1 in the model and is the candidates now means the same for what has changed with it alone. */
+static mtl_status check_once(const onnx_node *node, size_t index)
+{
+    onnx_importer *importer = node->importer;
+    const ir_value_info *info = ir_info(importer->graph, onnx_in(node, index));
+    unsigned shape, data;
+    BASE_TRY(onnx_once_flags(importer, onnx_in(node, index), &shape));
+    BASE_TRY(onnx_once_flags(importer, onnx_in(node, 0), &data));
+    bool changed = shape > ONNX_FROM_ONCE;
+    for (size_t i = 0; i < info->content_count && shape == ONNX_FROM_ONCE; i++) {
+        changed = changed || info->content[i].k[IR_SYMBOL_ROWS] != 0;
+    }
+    if ((shape & ONNX_FROM_ONCE) != 0 && changed && (data != ONNX_FROM_ONCE || index == 0)) {
+        return onnx_fail(node, MTL_UNSUPPORTED, "input %zu (%s) is computed from the extent 1", index,
+                         onnx_schema_input(node->schema, index)->name);
+    }
+    return MTL_OK;
+}
+
 mtl_status onnx_operand_dims(const onnx_node *node, size_t index, ir_dim *dims, size_t capacity, size_t *count)
 {
     const ir_value_info *info = ir_info(node->importer->graph, onnx_in(node, index));
@@ -133,7 +152,7 @@ mtl_status onnx_operand_dims(const onnx_node *node, size_t index, ir_dim *dims, 
     }
     memcpy(dims, info->content, info->content_count * sizeof *dims);
     *count = info->content_count;
-    return MTL_OK;
+    return check_once(node, index);
 }
 
 mtl_status onnx_operand_ints(const onnx_node *node, size_t index, int64_t *numbers, size_t capacity, size_t *count)

@@ -18,6 +18,11 @@ static mtl_status unknown_name(const onnx_importer *importer, const onnx_declara
     return onnx_request_fail(importer->diag, d, "%s%s", what, text);
 }
 
+bool onnx_request_names(const onnx_declaration *declaration, const char *name)
+{
+    return declaration->found ? strcmp(declaration->name, name) == 0 : base_name_matches(declaration->name, name);
+}
+
 /* Notes that `d` names an input. An input may be in several patterns, but whoever names it twice meant another one. */
 static mtl_status declare(const onnx_importer *importer, const char *name, const onnx_declaration *d, onnx_declared *of)
 {
@@ -50,7 +55,7 @@ mtl_status onnx_request_match(const onnx_importer *importer, const char *const *
         const onnx_declaration *d = &importer->request->all[i];
         bool any = false;
         for (size_t j = 0; j < count; j++) {
-            if (base_name_matches(d->name, names[j])) {
+            if (onnx_request_names(d, names[j])) {
                 BASE_TRY(declare(importer, names[j], d, &(*declared)[j]));
                 any = true;
             }

@@ -19,6 +19,7 @@ typedef struct onnx_declaration {
     onnx_span *spans;  /* NULL: the whole input */
     size_t span_count;
     bool from_model; /* the model's hint, not the caller's word */
+    bool found;      /* nobody's word: `name` is a name, not a pattern */
 } onnx_declaration;
 
 struct onnx_request {
@@ -53,6 +54,9 @@ typedef struct onnx_declared {
     onnx_columns *pieces; /* in order; apart from each other */
     size_t piece_count;
 } onnx_declared;
+
+/* Whether a declaration names this input. */
+bool onnx_request_names(const onnx_declaration *declaration, const char *name);
 
 /* What is declared of inputs of these names: one onnx_declared each. */
 mtl_status onnx_request_match(const onnx_importer *importer, const char *const *names, size_t count,

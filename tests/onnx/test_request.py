@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from tests.onnx.support import Probe, constant, model, value
@@ -92,7 +93,7 @@ def test_columns(probe: Probe, columns: str, mine: list[int], dtype: int) -> Non
     x = RNG.standard_normal((5, 8)).astype(np.float32 if short == "f32" else np.float16)
     rest = [column for column in range(8) if column not in mine]
     found = probe.evaluate(graph, [x[:, mine], x[:, rest]], 5, *options)
-    np.testing.assert_allclose(found["y"], ReferenceEvaluator(graph).run(None, {"x": x})[0], rtol=1e-5)
+    np.testing.assert_allclose(found["y"], ReferenceEvaluator(graph).run(None, {"x": x})[0], rtol=1e-5, atol=1e-6)
 
 
 def test_columns_of_several_declarations(probe: Probe) -> None:
@@ -278,3 +279,172 @@ def test_near_names(probe: Probe) -> None:
     more.graph.input.extend([value(f"more_{i}", "batch", 1) for i in range(20)])
     probe.refuse(more, "no input has this name; near it are 'city'", options=("--request", "cyti"))
     assert "; " not in probe.refuse(more, "no input has this name", options=("--request", "zzzzzz"))
+
+
+# --- inputs that the model has once -----------------------------------------------------------------------------------
+
+
+def node(op: str, *operands: str, to: str, **attributes: object) -> NodeProto:
+    return helper.make_node(op, operands, [to], name=to, **attributes)
+
+
+K = {
+    "four": constant("four", [1, 4], np.int64),
+    "zero": constant("zero", [0], np.int64),
+    "one": constant("one", [1], np.int64),
+    "first": constant("first", 0, np.int64),
+    "two": constant("two", [1, 2, 2], np.int64),
+    "flat": constant("flat", [-1, 2], np.int64),
+    "open": constant("open", [1, -1], np.int64),
+    "all": constant("all", [-1], np.int64),
+    "w": constant("w", RNG.standard_normal((4, 4))),
+    "v": constant("v", RNG.standard_normal((2, 2))),
+    "q": constant("q", RNG.standard_normal((8, 3))),
+}
+ROWS = [node("Shape", "x", to="s"), node("Slice", "s", "zero", "one", to="B")]
+EXPANDED = [*ROWS, node("Concat", "B", "one", to="shape", axis=0)]
+HEAD = [node("Concat", "copies", "x", to="both", axis=1), node("MatMul", "both", "q", to="y")]
+
+# From u (1, 4), and x (B, 4), to copies (B, 4), or to y.
+ONCE: dict[str, list[NodeProto]] = {
+    "expand": [*EXPANDED, node("Expand", "u", "shape", to="copies"), *HEAD],
+    "expand_to_x": [*ROWS, node("Expand", "u", "s", to="copies"), *HEAD],
+    "tile": [*EXPANDED, node("Tile", "u", "shape", to="copies"), *HEAD],
+    "tower": [
+        *EXPANDED, node("MatMul", "u", "w", to="h"), node("Relu", "h", to="r"), node("Softmax", "r", to="p", axis=1),
+        node("Expand", "p", "shape", to="copies"), *HEAD,
+    ],
+    "reshaped": [
+        *EXPANDED, node("Reshape", "u", "two", to="a"), node("MatMul", "a", "v", to="b"), node("Relu", "b", to="r"),
+        node("Reshape", "r", "open", to="c"), node("Expand", "c", "shape", to="copies"), *HEAD,
+    ],
+    "flattened": [
+        *EXPANDED, node("Reshape", "u", "flat", to="a"), node("MatMul", "a", "v", to="b"),
+        node("Reshape", "b", "four", to="c"), node("Expand", "c", "shape", to="copies"), *HEAD,
+    ],
+    "own_extents": [  # of u, where they cancel
+        *EXPANDED, node("Shape", "u", to="su"), node("Reshape", "u", "su", to="a"),
+        node("Gather", "su", "first", to="n"), node("Unsqueeze", "n", "zero", to="n1"), node("Div", "B", "n1", to="times"),
+        node("Concat", "times", "one", to="repeats", axis=0), node("Tile", "a", "repeats", to="copies"), *HEAD,
+    ],
+    "added_too": [
+        *EXPANDED, node("Expand", "u", "shape", to="copies"), node("Mul", "u", "x", to="m"),
+        node("Concat", "copies", "m", to="both", axis=1), node("MatMul", "both", "q", to="y"),
+    ],
+}  # fmt: skip
+# Where the 1 matters.
+NOT_ONCE: dict[str, tuple[list[NodeProto], str]] = {
+    "summed": (
+        [*EXPANDED, node("ReduceSum", "u", "zero", to="h", keepdims=1), node("Expand", "h", "shape", to="copies"), *HEAD],
+        "node 'h' (ReduceSum): it does not keep users apart",
+    ),
+    "squeezed": (
+        [*EXPANDED, node("Squeeze", "u", "zero", to="h"), node("Expand", "h", "s", to="copies"), *HEAD],
+        "node 'h' (Squeeze)",
+    ),
+    "product": (
+        [
+            *EXPANDED, node("Expand", "u", "shape", to="e"), node("Transpose", "u", to="t", perm=[1, 0]),
+            node("MatMul", "x", "t", to="h"), node("ReduceSum", "h", "one", to="sum", keepdims=1),
+            node("Mul", "e", "sum", to="y"),
+        ],
+        "(MatMul): it does not keep users apart",
+    ),
+    "normalised": (
+        [*EXPANDED, node("Softmax", "u", to="h", axis=0), node("Expand", "h", "shape", to="copies"), *HEAD],
+        "node 'h' (Softmax): it does not keep users apart",
+    ),
+    "counted": (
+        [
+            *EXPANDED, node("Expand", "u", "shape", to="e"), node("Shape", "u", to="su"),
+            node("Cast", "su", to="f", to_=1), node("Slice", "f", "zero", "one", to="n"),
+            node("Mul", "e", "n", to="copies"), *HEAD,
+        ],
+        "it computes with the extent 1",
+    ),
+    "shape_for_others": (
+        [
+            *EXPANDED, node("Expand", "u", "shape", to="e"), node("Shape", "u", to="su"),
+            node("Slice", "su", "zero", "one", to="n"), node("Concat", "n", "all", to="sx", axis=0),
+            node("Reshape", "x", "sx", to="row"), node("ReduceSum", "row", "one", to="sum", keepdims=1),
+            node("Mul", "e", "sum", to="copies"), *HEAD,
+        ],
+        "node 'row' (Reshape): input 1 (shape) is computed from the extent 1",
+    ),
+    "stacked": (
+        [
+            *EXPANDED, node("Expand", "u", "shape", to="e"), node("Concat", "u", "x", to="two_b", axis=0),
+            node("ReduceSum", "two_b", "zero", to="h", keepdims=1), node("Add", "e", "h", to="copies"), *HEAD,
+        ],
+        "node 'two_b' (Concat): it does not keep users apart",
+    ),
+}  # fmt: skip
+
+
+def once(nodes: list[NodeProto], first: int | str = 1) -> ModelProto:
+    for item in nodes:  # make_node's `to` is the name of ours
+        for attribute in item.attribute:
+            attribute.name = "to" if attribute.name == "to_" else attribute.name
+    return model(nodes, list(K.values()), [value("u", first, 4), value("x", "batch", 4)])
+
+
+@pytest.mark.parametrize("options", [(), ("--request", "u")], ids=["found", "declared"])
+@pytest.mark.parametrize("name", ONCE)
+def test_once(probe: Probe, name: str, options: tuple[str, ...]) -> None:
+    """What is copied to the candidates is taken once a user, and candidates of one user have the model's scores."""
+    graph = once(ONCE[name])
+    assert signature(probe.text(graph, *options)) == {"u": "f32[batch, 4] per_user", "x": "f32[batch, 4]"}
+    x, users = RNG.standard_normal((5, 4)).astype(np.float32), RNG.standard_normal((2, 4)).astype(np.float32)
+    user = np.array([1, 0, 0, 1, 1])
+    found = probe.evaluate(graph, [users[user], x], 5, *options)["y"]
+    for index in range(2):
+        mine = ReferenceEvaluator(graph).run(None, {"u": users[[index]], "x": x})[0]
+        np.testing.assert_allclose(found[user == index], mine[user == index], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NOT_ONCE)
+def test_not_once(probe: Probe, name: str) -> None:
+    """Found: the model stays as it is. Declared: the error names the node."""
+    nodes, text = NOT_ONCE[name]
+    graph = once(nodes)
+    x, u = RNG.standard_normal((5, 4)).astype(np.float32), RNG.standard_normal((1, 4)).astype(np.float32)
+    assert signature(probe.text(graph)) == {"u": "f32[1, 4]", "x": "f32[batch, 4]"}
+    wanted = ReferenceEvaluator(graph).run(None, {"u": u, "x": x})[0]
+    np.testing.assert_allclose(probe.evaluate(graph, [u, x], 5)["y"], wanted, rtol=1e-5, atol=1e-6)
+    probe.refuse(graph, "--request 'u': its first axis cannot be the candidates: ", text, options=("--request", "u"))
+
+
+def test_not_expanded(probe: Probe) -> None:
+    """What is broadcast by element-wise operators alone is left: it costs nothing."""
+    graph = once([node("Add", "u", "x", to="y")])
+    assert signature(probe.text(graph))["u"] == "f32[1, 4]"
+    assert signature(probe.text(graph, "--request", "u"))["u"] == "f32[batch, 4] per_user"
+
+
+def test_none_leaves_all(probe: Probe) -> None:
+    assert signature(probe.text(once(ONCE["expand"]), "--request", "none"))["u"] == "f32[1, 4]"
+
+
+def test_output_of_users(probe: Probe) -> None:
+    """An output that has 1 row in the model would have B."""
+    graph = once(ONCE["tower"])
+    graph.graph.output.append(onnx.ValueInfoProto(name="p"))
+    assert signature(probe.text(graph))["u"] == "f32[1, 4]"
+    assert signature(probe.text(graph, "--request", "u"))["u"] == "f32[batch, 4] per_user"
+
+
+def test_one_of_two(probe: Probe) -> None:
+    """Where one of two inputs cannot, the other still is."""
+    nodes = [
+        *EXPANDED, node("Expand", "u", "shape", to="copies"), node("ReduceSum", "k", "zero", to="sum", keepdims=1),
+        node("Expand", "sum", "shape", to="more"), node("Add", "copies", "more", to="a"), node("Add", "a", "x", to="y"),
+    ]  # fmt: skip
+    graph = model(nodes, list(K.values()), [value("k", 1, 4), value("u", 1, 4), value("x", "batch", 4)])
+    assert signature(probe.text(graph)) == {
+        "k": "f32[1, 4]", "u": "f32[batch, 4] per_user", "x": "f32[batch, 4]",
+    }  # fmt: skip
+
+
+def test_own_symbol_expanded(probe: Probe) -> None:
+    graph = once(ONCE["expand"], first="users")
+    assert signature(probe.text(graph, "--request", "u"))["u"] == "f32[batch, 4] per_user"
