@@ -79,6 +79,11 @@ static mtl_status linear_step(compiler_lowering *lowering, const ir_node_info *n
         BASE_TRY(compiler_padded_tensor(lowering, node->inputs[2], &draft->inputs[2]));
         draft->input_count = 3;
     }
+    if (ir_operand(node, 3) != 0) {
+        draft->inputs[2] = draft->input_count < 3 ? PLAN_NONE : draft->inputs[2];
+        BASE_TRY(compiler_tensor(lowering, node->inputs[3], &draft->inputs[3]));
+        draft->input_count = 4;
+    }
     return MTL_OK;
 }
 

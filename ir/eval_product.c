@@ -89,6 +89,20 @@ mtl_status ir_eval_matmul(const ir_eval_call *call)
     return MTL_OK;
 }
 
+/* y becomes what the sums of a layer begin with. */
+static mtl_status begin_sums(const ir_eval_call *call, double *y)
+{
+    const double *start;
+    ir_walk walk;
+    BASE_TRY(ir_eval_floats(call, 3, &start));
+    ir_walk_start(&walk, call->output);
+    ir_walk_broadcast(&walk, 0, call->inputs[3]);
+    for (size_t i = 0; i < call->output->count; i++, ir_walk_next(&walk)) {
+        y[i] = start[walk.at[0]];
+    }
+    return MTL_OK;
+}
+
 mtl_status ir_eval_linear(const ir_eval_call *call)
 {
     const ir_tensor *w = call->inputs[1];
@@ -102,6 +116,9 @@ mtl_status ir_eval_linear(const ir_eval_call *call)
         BASE_TRY(ir_eval_floats(call, 2, &bias));
     }
     BASE_TRY(ir_eval_new_floats(call, &y));
+    if (call->node->input_count > 3 && call->inputs[3] != NULL) {
+        BASE_TRY(begin_sums(call, y));
+    }
     const ir_attr *act = ir_find_attr(call->node, IR_ATTR_act);
     ir_op op = IR_OP_identity;
     if (act != NULL && act->text != NULL && act->text[0] != '\0' && !ir_op_find(act->text, &op)) {

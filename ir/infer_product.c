@@ -49,12 +49,32 @@ static mtl_status check_act(const ir_infer_context *c, ir_dim n)
     return ir_infer_check_act(c);
 }
 
+/* What the sums begin with: of the result's type, or broadcast to it along axes before those of the layer. */
+static mtl_status check_start(const ir_infer_context *c, const ir_type *result, int32_t layer_axes)
+{
+    if (!ir_infer_has_operand(c, 3)) {
+        return MTL_OK;
+    }
+    const ir_type *start = ir_infer_operand(c, 3);
+    bool fits = start->rank == result->rank;
+    for (int32_t i = 0; fits && i < start->rank; i++) {
+        fits = ir_dim_equal(start->dim[i], result->dim[i]) ||
+               (i < start->rank - layer_axes && ir_dim_is(start->dim[i], 1));
+    }
+    if (!fits) {
+        return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA,
+                       "the start is %s, expected %s, or 1 for extents before the last %d", ir_infer_text(c, start),
+                       ir_infer_text(c, result), (int)layer_axes);
+    }
+    return MTL_OK;
+}
+
 mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)
 {
     const ir_type *x = ir_infer_operand(c, 0), *w = ir_infer_operand(c, 1);
     BASE_TRY(ir_infer_check_float(c, 0));
     BASE_TRY(ir_infer_one_dtype(c));
-    for (uint32_t i = 1; i < c->info->input_count; i++) {
+    for (uint32_t i = 1; i < c->info->input_count && i < 3; i++) {
         if (ir_infer_has_operand(c, i) && !ir_is_const(c->graph, c->info->inputs[i])) {
             return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "operand %u is not a constant", (unsigned)i);
         }
@@ -72,8 +92,10 @@ mtl_status ir_infer_linear(const ir_infer_context *c, ir_type *type)
         return ir_fail(c->graph, c->node, c->diag, MTL_INVALID_DATA, "the bias is %s, expected %s",
                        ir_infer_text(c, ir_infer_operand(c, 2)), ir_infer_text(c, &bias));
     }
-    *type = *x;
-    type->dim[type->rank - 1] = w->dim[w->rank - 1];
+    ir_type result = *x;
+    result.dim[result.rank - 1] = w->dim[w->rank - 1];
+    BASE_TRY(check_start(c, &result, w->rank - 1));
+    *type = result;
     return MTL_OK;
 }
 

@@ -357,7 +357,17 @@ static ir_rate ir_rate_matmul(const ir_infer_context *c, const ir_type *type)
 static ir_rate ir_rate_linear(const ir_infer_context *c, const ir_type *type)
 {
     bool mixes = is_row(c, 0) && rate_of(c, 0)->axis == ir_infer_operand(c, 0)->rank - 1;
-    return mixes ? rate_batch : ir_rate_elementwise(c, type);
+    ir_rate merged = plain_rate(c);
+    (void)type;
+    if (mixes || merged.kind == IR_RATE_BATCH) {
+        return rate_batch;
+    }
+    for (uint32_t i = 0; i < 4; i += 3) { /* x and start have the result's axes, weights and bias are constants */
+        if (i < c->info->input_count && is_row(c, i) && !merge_row(&merged, rate_of(c, i), rate_of(c, i)->axis)) {
+            return rate_batch;
+        }
+    }
+    return merged;
 }
 
 /* Along axis 0 everything stays apart; what mixes are the other two. */

@@ -202,7 +202,8 @@ mtl_status plan_add_step(plan_builder *builder, plan_op op, unsigned function, c
         .operands = (uint32_t)builder->operands.count,
         .attrs = (uint32_t)builder->attrs.count,
     };
-    unsigned since = plan_function_since(op, function);
+    unsigned since = plan_function_since(op, function), operands_since = plan_operands_since(op, input_count);
+    since = operands_since > since ? operands_since : since;
     if (since > builder->reader_minor) {
         builder->reader_minor = (uint16_t)since;
     }

@@ -60,6 +60,34 @@ static mtl_status check_active_columns(const plan_step_check *check, int64_t n)
     return MTL_OK;
 }
 
+/* A start has the extents of the result, of rank `rank`, or, where candidates lead, 1 for all between them and the layer's
+ * own axes, or 1 for them: a candidate's rows then follow each other with one stride, or share one start. */
+static mtl_status check_start(const plan_step_check *check, const plan_shape *result, unsigned layer_axes)
+{
+    BASE_TRY(plan_expect_float_input(check, 3, result->rank));
+    plan_shape start = plan_shape_of(check, plan_in(check, 3));
+    unsigned rows = plan_row_axis(result->dims, result->rank), first = result->rank - layer_axes;
+    bool leads = rows < first && plan_candidates_lead(result->dims, result->rank), equal = true, ones = true;
+    bool fits = start.rank == result->rank;
+    for (unsigned axis = 0; fits && axis < start.rank; axis++) {
+        bool same = plan_dim_equal(start.dims[axis], result->dims[axis]), one = plan_dim_is(start.dims[axis], 1);
+        if (axis > rows && axis < first) {
+            equal = equal && same;
+            ones = ones && one;
+        } else {
+            fits = same || (one && axis == rows);
+        }
+        fits = fits && (same || leads);
+    }
+    if (!fits || !(equal || ones)) {
+        char found[PLAN_SHAPE_TEXT], expected[PLAN_SHAPE_TEXT];
+        return plan_fail_here(check, "input 3 is %s, which the result %s cannot begin with",
+                              plan_shape_text(start.dims, start.rank, found, sizeof found),
+                              plan_shape_text(result->dims, result->rank, expected, sizeof expected));
+    }
+    return MTL_OK;
+}
+
 mtl_status plan_check_linear(const plan_step_check *check)
 {
     const mtl_dim *w = NULL;
@@ -84,6 +112,9 @@ mtl_status plan_check_linear(const plan_step_check *check)
     BASE_TRY(plan_expect_parameters(check, check->step->function, 0));
     BASE_TRY(check_active_columns(check, w[2].fixed));
     shape.dims[shape.rank - 1] = w[2];
+    if (check->step->input_count > 3 && plan_in(check, 3) != NULL) {
+        BASE_TRY(check_start(check, &shape, grouped ? 2 : 1));
+    }
     return plan_expect_output(check, MTL_F32, &shape);
 }
 

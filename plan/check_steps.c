@@ -235,6 +235,8 @@ mtl_status plan_check_steps(const plan_view *view, base_diag *diag)
         }
         BASE_TRY(check_ranges(&check, &operands, &attrs));
         unsigned since = plan_function_since(op, check.step->function);
+        unsigned operands_since = plan_operands_since(op, check.step->input_count);
+        since = operands_since > since ? operands_since : since;
         if (since > view->header->reader_minor) {
             return plan_fail_here(&check,
                                   "the operation is of format 1.%u, but the plan is said to be for readers of 1.%d",

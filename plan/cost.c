@@ -47,7 +47,8 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
     case PLAN_OP_linear: {
         uint64_t k = (uint64_t)plan_dims(view, first)[first->rank - 1].fixed;
         bool bias = step->input_count > 2 && plan_operand(view, step, 2) != NULL;
-        return add_up(times_up(2, k), (uint64_t)bias + (step->function != 0));
+        bool start = step->input_count > 3 && plan_operand(view, step, 3) != NULL;
+        return add_up(times_up(2, k), (uint64_t)bias + start + (step->function != 0));
     }
     case PLAN_OP_matmul: return times_up(2, (uint64_t)plan_dim_once(plan_dims(view, first)[first->rank - 1]));
     case PLAN_OP_unary:

@@ -89,6 +89,15 @@ static const unsigned char function_sinces[] = {
 };
 
 static const struct {
+    unsigned char minor;
+    size_t inputs;
+} operand_sinces[] = {
+#define PLAN_OPERANDS_SINCE(minor, name, operands) [PLAN_OP_##name] = {minor, operands},
+#include "plan/ops.def"
+#undef PLAN_OPERANDS_SINCE
+};
+
+static const struct {
     uint32_t inputs; /* a mask */
     bool result;
 } windows[] = {
@@ -182,6 +191,11 @@ unsigned plan_function_since(unsigned op, unsigned function)
         since = 2;
     }
     return since > plan_op_since(op) ? since : plan_op_since(op);
+}
+
+unsigned plan_operands_since(unsigned op, size_t inputs)
+{
+    return op < LENGTH(operand_sinces) && inputs >= operand_sinces[op].inputs ? operand_sinces[op].minor : 0;
 }
 
 double plan_attr_float(const plan_view *view, const plan_step *step, unsigned i)

@@ -48,6 +48,7 @@ void plan_step_function(const plan_view *view, const plan_step *step, char *text
 unsigned plan_unary_parameters(unsigned function);
 unsigned plan_op_since(unsigned op);                          /* the minor version of the format that brought it */
 unsigned plan_function_since(unsigned op, unsigned function); /* the same of the op with that function */
+unsigned plan_operands_since(unsigned op, size_t inputs);     /* the same of the op with so many inputs */
 /* Whether input `i` of the op, or its result, may be a window (plan/ops.def). */
 bool plan_takes_window(unsigned op, size_t i);
 bool plan_gives_window(unsigned op);

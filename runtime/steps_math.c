@@ -5,11 +5,12 @@
 #include "runtime/rows.h"
 
 typedef struct linear_state {
-    runtime_ref x, w, bias, y;
-    bool has_bias;
+    runtime_ref x, w, bias, y, start;
+    bool has_bias, has_start;
     runtime_affine rows;
     size_t groups, x_group, y_group;
-    size_t parts; /* of a row, for windows: as many layers with the same weights side by side */
+    size_t parts;      /* of a row, for windows: as many layers with the same weights side by side */
+    size_t start_part; /* floats from the start of one part to that of the next */
     native_linear call;
     const native_kernels *native;
     const onednn_step *onednn;
@@ -21,6 +22,7 @@ static native_linear linear_call(const linear_state *s, const runtime_frame *fra
     call.x = (const float *)runtime_in(frame, &s->x);
     call.w = (const float *)runtime_in(frame, &s->w);
     call.bias = s->has_bias ? (const float *)runtime_in(frame, &s->bias) : NULL;
+    call.start = s->has_start ? (const float *)runtime_in(frame, &s->start) : NULL;
     call.y = (float *)runtime_out(frame, &s->y);
     call.rows = (size_t)runtime_at(s->rows, frame->rows);
     return call;
@@ -42,6 +44,9 @@ static mtl_status linear_run_parts(const void *state, const runtime_frame *frame
         native_linear_grouped(s->native, &call, s->groups, s->x_group, s->y_group);
         call.x += s->groups * call.k;
         call.y += s->groups * call.n;
+        if (call.start != NULL) {
+            call.start += s->start_part;
+        }
     }
     return MTL_OK;
 }
@@ -96,6 +101,27 @@ static void linear_windows(const runtime_context *context, linear_state *s)
     s->call.y_stride = runtime_pitch(context->view, y) / sizeof(float);
 }
 
+/* What the sums begin with. True: it is not one for each row of x, so that candidates are to be taken with a pitch. */
+static bool linear_start(const runtime_context *context, linear_state *s)
+{
+    const plan_view *view = context->view;
+    const plan_tensor *start = plan_operand(view, context->step, 3), *y = plan_result(view, context->step);
+    const unsigned axes = y->rank - (s->groups > 1 ? 2u : 1u);
+    const runtime_affine rows = runtime_elements(view, start, 0, axes);
+    s->has_start = true;
+    s->start = runtime_ref_of(view, start);
+    s->call.start_stride = s->groups * s->call.n;
+    if (rows.fixed == s->rows.fixed && rows.per_row == s->rows.per_row) {
+        s->start_part = s->call.start_stride;
+        return false;
+    }
+    /* The candidates lead here: all that is between them and the layer, or one number of it. */
+    const size_t parts = (size_t)(rows.fixed + rows.per_row);
+    s->start_part = parts == 1 ? 0 : s->call.start_stride;
+    s->call.start_stride = rows.per_row == 0 ? 0 : parts * s->call.start_stride;
+    return true;
+}
+
 mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *result)
 {
     const plan_view *view = context->view;
@@ -128,7 +154,12 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
         s->bias = runtime_ref_of(view, bias);
     }
     *result = (runtime_step){.run = s->groups > 1 ? linear_run_grouped : linear_run, .state = s};
-    if (runtime_has_window(context)) {
+    const bool starts = step->input_count > 3 && plan_operand(view, step, 3) != NULL;
+    const bool apart = starts && linear_start(context, s);
+    if (apart || runtime_has_window(context)) {
+        if (starts && s->call.start_stride != 0) {
+            s->call.start_stride = runtime_pitch(view, plan_operand(view, step, 3)) / sizeof(float);
+        }
         linear_windows(context, s);
         if (s->parts != 1) {
             result->run = linear_run_parts;

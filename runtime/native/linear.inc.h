@@ -1,5 +1,5 @@
 /* Packed linear layers. A block of rows x panels of the output is kept in registers while k runs, in order, once: each
- * output element is one chain of multiply-adds that starts at the bias, whatever block it falls into. */
+ * output element is one chain of multiply-adds that starts at the bias plus the start, whatever block it falls into. */
 #ifndef RUNTIME_NATIVE_LINEAR_INC_H
 #define RUNTIME_NATIVE_LINEAR_INC_H
 
@@ -31,6 +31,9 @@ typedef struct linear_block {
     size_t k;
     size_t columns; /* that may be written; panels beyond are not touched */
     bool resume;    /* y holds the sums over the k before */
+    const float *start; /* of column 0 of row 0; NULL: none, or not the first part of k */
+    size_t start_stride;
+    const int32_t *start_rows; /* from row 0 on; NULL: rows follow each other */
     float floor;    /* 0: relu; -infinity: none */
 } linear_block;
 
@@ -51,6 +54,11 @@ INLINE void store_columns(float *p, vec v, size_t column, size_t columns)
     }
 }
 
+INLINE const float *linear_start(const linear_block *block, size_t row)
+{
+    return block->start + block->start_stride * (block->start_rows != NULL ? (size_t)block->start_rows[row] : row);
+}
+
 /* ROWS and PANELS are constants after inlining. */
 INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, const unsigned PANELS)
 {
@@ -64,6 +72,16 @@ INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, con
                 sums[r][v] = load_columns(block->y + r * block->y_stride, v * LANES, block->columns);
             } else {
                 sums[r][v] = block->bias != NULL ? load(block->bias + v * LANES) : splat(0);
+            }
+        }
+    }
+    if (block->start != NULL) {
+        UNROLL
+        for (unsigned r = 0; r < ROWS; r++) {
+            const float *start = linear_start(block, r);
+            UNROLL
+            for (unsigned v = 0; v < VECS; v++) {
+                sums[r][v] = sums[r][v] + load_columns(start, v * LANES, block->columns);
             }
         }
     }
@@ -161,6 +179,14 @@ static void linear_pass(const native_linear *call, linear_block block, size_t ro
                 part_block.bias = block.bias != NULL ? block.bias + p * PLAN_PANEL : NULL;
                 part_block.y = y + row * call->y_stride + column + p * PLAN_PANEL;
                 part_block.columns = call->n - column - p * PLAN_PANEL;
+                if (block.start != NULL) {
+                    part_block.start += column + p * PLAN_PANEL;
+                    if (block.start_rows != NULL) {
+                        part_block.start_rows += row;
+                    } else {
+                        part_block.start += row * block.start_stride;
+                    }
+                }
                 (step == 1 ? linear_blocks[count].run_one_panel : linear_blocks[count].run)(&part_block);
                 p += step;
             }
@@ -229,7 +255,11 @@ INLINE void head_block(const native_linear *call, size_t row, size_t column, con
     const vec bias = splat(call->bias != NULL ? call->bias[column] : 0);
     UNROLL
     for (unsigned r = 0; r < ROWS; r++) {
-        const vec sum = max_second(least, sum_everywhere(even[r] + odd[r]) + bias);
+        vec first = bias;
+        if (call->start != NULL) {
+            first = first + splat(native_linear_start(call, row + r)[column]);
+        }
+        const vec sum = max_second(least, sum_everywhere(even[r] + odd[r]) + first);
         call->y[(row + r) * call->y_stride + column] = sum[0];
     }
 }
@@ -304,6 +334,11 @@ static void linear_columns(const native_linear *call)
                 .k = k,
                 .resume = first > 0,
                 .floor = last && call->act == PLAN_UNARY_relu ? 0 : -INFINITY,
+                .start = first > 0 || call->start == NULL ? NULL
+                         : call->start_rows != NULL       ? call->start
+                                                          : call->start + row * call->start_stride,
+                .start_stride = call->start_stride,
+                .start_rows = call->start_rows != NULL ? call->start_rows + row : NULL,
             };
             linear_pass(call, block, rows);
             first += k;
@@ -327,6 +362,7 @@ static void linear(const native_linear *call)
     plain.w += active.n * call->k;
     plain.bias = call->bias != NULL ? call->bias + active.n : NULL;
     plain.y += active.n;
+    plain.start = call->start != NULL ? call->start + active.n : NULL;
     plain.act = PLAN_UNARY_none;
     linear_columns(&active);
     linear_columns(&plain);

@@ -23,7 +23,7 @@
 #include "mtlc/runtime.h"
 #include "plan/format.h"
 
-/* y[r, j] = act(bias[j] + sum over i of x[r, i] * w[i, j]) for r < rows, j < n. */
+/* y[r, j] = act(bias[j] + start[r, j] + sum over i of x[r, i] * w[i, j]) for r < rows, j < n. */
 typedef struct native_linear {
     const float *x; /* (rows, k), rows x_stride apart */
     size_t x_stride;
@@ -36,6 +36,11 @@ typedef struct native_linear {
     float a, b;     /* its parameters, as in `unary` */
     /* act is for so many of the n columns, the first ones: a multiple of 16; 0: for all. */
     size_t act_columns;
+    /* What the sums of row r begin with, besides the bias: n floats at start + start_stride * (start_rows != NULL ?
+     * start_rows[r] : r), so that a stride of 0 has one for all rows. NULL: 0. */
+    const float *start;
+    size_t start_stride;
+    const int32_t *start_rows;
 } native_linear;
 
 /* Shares of vectors: every gate of a ranker with its experts, or a cross-stitch unit.
@@ -181,8 +186,14 @@ const native_kernels *native_select(mtl_isa isa);
 /* The same functions as straightforward C loops with libm, for tests; `isa` is GENERIC. */
 const native_kernels *native_reference(void);
 
+/* The numbers that the sums of row r begin with; the call has a start. */
+static inline const float *native_linear_start(const native_linear *call, size_t r)
+{
+    return call->start + call->start_stride * (call->start_rows != NULL ? (size_t)call->start_rows[r] : r);
+}
+
 /* A grouped linear layer: x (rows, groups, k), rows call->x_stride and groups x_group apart; y likewise. w, bias hold
- * the groups one after the other: `groups` x panels, `groups` x padded n. */
+ * the groups one after the other: `groups` x panels, `groups` x padded n. start (rows, groups, n), groups n apart. */
 void native_linear_grouped(const native_kernels *kernels, const native_linear *call, size_t groups, size_t x_group,
                            size_t y_group);
 

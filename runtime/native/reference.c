@@ -61,6 +61,7 @@ static void linear(const native_linear *call)
         for (size_t j = 0; j < call->n; j++) {
             const float *panel = call->w + j / PLAN_PANEL * PLAN_PANEL * call->k + j % PLAN_PANEL;
             float sum = call->bias != NULL ? call->bias[j] : 0;
+            sum += call->start != NULL ? native_linear_start(call, r)[j] : 0;
             for (size_t i = 0; i < call->k; i++) {
                 sum += call->x[r * call->x_stride + i] * panel[i * PLAN_PANEL];
             }

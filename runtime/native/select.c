@@ -56,6 +56,9 @@ void native_linear_grouped(const native_kernels *kernels, const native_linear *c
         if (one.bias != NULL) {
             one.bias += native_padded(call->n);
         }
+        if (one.start != NULL) {
+            one.start += call->n;
+        }
     }
     if (later) {
         kernels->unary(call->act, call->a, call->b, call->y, call->y, call->rows * row);

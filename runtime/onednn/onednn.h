@@ -112,7 +112,7 @@ mtl_status onednn_session_create(const onednn_context *context, const mtl_alloca
                                  base_diag *diag, onednn_session **session);
 void onednn_session_destroy(onednn_session *session); /* NULL is allowed */
 
-/* Runs a step added by onednn_add_linear: x, w, bias, y, rows, act, a, b are read from the call; its strides, k and n
+/* Runs a step added by onednn_add_linear: x, w, bias, start, y, rows, act, a, b are read from the call; its strides, k and n
  * are those of the step. Errors: MTL_INTERNAL (oneDNN refused; y is unspecified). */
 mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, const native_linear *call,
                              base_diag *diag);

@@ -191,6 +191,10 @@ mtl_status onednn_run_linear(onednn_session *session, const onednn_step *step, c
             if (call->bias != NULL) {
                 kernels->binary(PLAN_BINARY_add, row, 1, call->bias + g * step->bias_group, 1, row, step->n);
             }
+            if (call->start != NULL) {
+                const float *start = native_linear_start(call, r) + g * step->n;
+                kernels->binary(PLAN_BINARY_add, row, 1, start, 1, row, step->n);
+            }
             if (call->act != PLAN_UNARY_none && !dense) {
                 kernels->unary(call->act, call->a, call->b, row, row, active);
             }

@@ -77,6 +77,8 @@ static void build_case(const op_case *c, void *const *data, maker *m)
         snprintf(name, sizeof name, "x%d", i);
         if ((c->op == PLAN_OP_linear || c->op == PLAN_OP_gru) && i == 1) {
             inputs[i] = maker_weights(m, o->shape[0], o->shape[1], o->shape[2], data[i]);
+        } else if (c->op == PLAN_OP_linear && i == 2 && o->rank == 0) {
+            inputs[i] = PLAN_NONE; /* no bias, but a start */
         } else if ((c->op == PLAN_OP_linear || c->op == PLAN_OP_gru) && i == 2) {
             inputs[i] = maker_bias(m, o->shape[0], o->shape[1], data[i]);
         } else if (o->constant) {
@@ -216,12 +218,17 @@ static void check_case(const op_case *c, uint64_t *seed)
 static void reference_linear(const op_case *c, int64_t rows, void *const *in, double *out)
 {
     int64_t g = c->in[1].shape[0], k = c->in[1].shape[1], n = c->in[1].shape[2];
-    const float *x = in[0], *w = in[1], *bias = c->input_count > 2 ? in[2] : NULL;
+    const float *x = in[0], *w = in[1], *bias = c->input_count > 2 && c->in[2].rank > 0 ? in[2] : NULL;
     size_t blocks = count_of(&c->in[0], rows) / (size_t)k;
     for (size_t block = 0; block < blocks; block++) {
         size_t group = g > 1 ? block % (size_t)g : 0;
         for (int64_t j = 0; j < n; j++) {
             double sum = bias != NULL ? (double)bias[group * (size_t)n + (size_t)j] : 0;
+            if (c->input_count > 3) {
+                int64_t at[MTL_MAX_RANK];
+                coordinates(&c->out, rows, block * (size_t)n + (size_t)j, at);
+                sum += broadcast_at(&c->in[3], rows, in[3], at, c->out.rank);
+            }
             for (int64_t i = 0; i < k; i++) {
                 sum += (double)x[block * (size_t)k + (size_t)i] *
                        (double)w[(group * (size_t)k + (size_t)i) * (size_t)n + (size_t)j];

@@ -21,7 +21,8 @@ static void test_select(void **unused)
 typedef struct layer {
     native_linear call;
     float *x, *y;
-    float *w, *bias;
+    float *w, *bias, *start;
+    int32_t *start_rows;
 } layer;
 
 static float *new_aligned(size_t n)
@@ -29,6 +30,28 @@ static float *new_aligned(size_t n)
     float *p = aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64 + 64);
     assert_non_null(p);
     return p;
+}
+
+/* Sums begin with nothing, with a row of their own, with one for all, or with one that an index says. */
+static void add_start(layer *l)
+{
+    enum { STARTS = 5 };
+    const size_t kind = random_below(4), stride = kind == 2 ? 0 : l->call.n + random_below(3);
+    const size_t starts = kind == 1 ? l->call.rows : kind == 2 ? 1 : STARTS;
+    if (kind == 0) {
+        return;
+    }
+    l->start = new_floats(starts > 0 ? (starts - 1) * stride + l->call.n : 0, -1, 1);
+    l->call.start = l->start;
+    l->call.start_stride = stride;
+    if (kind == 3) {
+        l->start_rows = malloc((l->call.rows + 1) * sizeof *l->start_rows);
+        assert_non_null(l->start_rows);
+        for (size_t r = 0; r < l->call.rows; r++) {
+            l->start_rows[r] = (int32_t)random_below(STARTS);
+        }
+        l->call.start_rows = l->start_rows;
+    }
 }
 
 static layer new_layer(size_t rows, size_t k, size_t n, plan_unary act)
@@ -50,6 +73,7 @@ static layer new_layer(size_t rows, size_t k, size_t n, plan_unary act)
     if (n > PLAN_PANEL && random_below(3) == 0) {
         l.call.act_columns = PLAN_PANEL * (1 + random_below(n / PLAN_PANEL));
     }
+    add_start(&l);
     return l;
 }
 
@@ -59,6 +83,10 @@ static void free_layer(layer *l)
     free_floats(l->y);
     free(l->w);
     free(l->bias);
+    if (l->start != NULL) {
+        free_floats(l->start);
+    }
+    free(l->start_rows);
 }
 
 static void check_layer(const native_kernels *k, layer *l)
@@ -119,14 +147,20 @@ static void test_linear_bits(void **unused)
                                        {64, 1}, {101, 2}, {300, 3},  {16, 4},    {1050, 1}};
     FOR_EACH_ISA(k)
     {
-        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        for (size_t i = 0; i < 3 * sizeof shapes / sizeof shapes[0]; i++) {
+            const size_t s = i / 3;
             layer l = new_layer(131, shapes[s][0], shapes[s][1], s % 2 == 0 ? PLAN_UNARY_sigmoid : PLAN_UNARY_relu);
             k->linear(&l.call);
-            for (int t = 0; t < 40; t++) {
+            for (int t = 0; t < 20; t++) {
                 const size_t first = random_below(131), rows = 1 + random_below(131 - first);
                 native_linear part = l.call;
                 part.x += first * part.x_stride;
                 part.rows = rows;
+                if (part.start_rows != NULL) {
+                    part.start_rows += first;
+                } else if (part.start != NULL) {
+                    part.start += first * part.start_stride;
+                }
                 part.y_stride = part.n;
                 part.y = new_output(rows * part.n);
                 k->linear(&part);
@@ -155,7 +189,10 @@ static void test_linear_grouped(void **unused)
         for (size_t i = 0; i < GROUPS * native_padded(N); i++) {
             bias[i] = random_float(-1, 1);
         }
-        const native_linear call = {x, GROUPS * K, w, bias, y, GROUPS * N, ROWS, K, N, PLAN_UNARY_none, 0, 0, 0};
+        float *start = new_floats(2 * GROUPS * N, -1, 1);
+        const int32_t start_rows[ROWS] = {1, 0, 1, 1, 0, 1, 0, 0, 1};
+        const native_linear call = {x, GROUPS * K, w, bias, y, GROUPS * N, ROWS, K, N, PLAN_UNARY_none, 0, 0, 0,
+                                    start, GROUPS * N, start_rows};
         native_linear_grouped(k, &call, GROUPS, K, N);
         for (size_t g = 0; g < GROUPS; g++) {
             float want[ROWS * N];
@@ -171,13 +208,17 @@ static void test_linear_grouped(void **unused)
                                        PLAN_UNARY_none,
                                        0,
                                        0,
-                                       0};
+                                       0,
+                                       start + g * N,
+                                       GROUPS * N,
+                                       start_rows};
             k->linear(&one);
             for (size_t r = 0; r < ROWS; r++) {
                 assert_memory_equal(y + (r * GROUPS + g) * N, want + r * N, N * sizeof(float));
             }
         }
         check_sentinels(y + ROWS * GROUPS * N, SENTINELS);
+        free_floats(start);
         free_floats(x);
         free_floats(y);
         free(w);

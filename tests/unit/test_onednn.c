@@ -121,6 +121,10 @@ static void check_linear(size_t rows, size_t most, size_t groups, size_t k, size
     assert_true(copied == 0 || copied >= groups * k * n * sizeof(float));
     copies += copied > 0;
     native_linear call = {x, groups * k, w, with_bias ? bias : NULL, y, groups * n, rows, k, n, act, 0.1f, 0};
+    float *start = new_floats(rows * groups * n + groups * n);
+    const size_t kind = random_below(3);
+    call.start = kind == 0 ? NULL : start;
+    call.start_stride = kind == 1 ? groups * n : 0;
     if (copied > 0) {
         call.w = NULL; /* the copy is used, not the panels */
     }
@@ -142,6 +146,7 @@ static void check_linear(size_t rows, size_t most, size_t groups, size_t k, size
     free(want);
     free(w);
     free(bias);
+    free(start);
 }
 
 static void test_linear(void **unused)

@@ -23,19 +23,36 @@ static operand constant(mtl_dtype dtype, int rank, const int64_t *shape)
         __VA_ARGS__                                                                                                    \
     }
 
+/* The start of a layer with four operands: for each row, for each candidate, or for all. */
+static void begin_sums(op_case *c, uint64_t *seed, int layer_axes)
+{
+    operand *start = &c->in[3];
+    int64_t kind = random_below(seed, 4);
+    if (random_below(seed, 2) == 0) {
+        c->in[2] = constant(MTL_F32, 0, NULL);
+    }
+    *start = c->out;
+    for (int axis = 0; axis < start->rank - layer_axes && c->out.shape[0] == B; axis++) {
+        if (axis == 0 ? kind >= 2 : kind % 2 == 1) {
+            start->shape[axis] = 1;
+        }
+    }
+    start->constant = start->shape[0] > 0;
+}
+
 static void test_linear(void **state)
 {
     (void)state;
     uint64_t seed = 1;
     static const plan_unary acts[] = {PLAN_UNARY_none, PLAN_UNARY_relu, PLAN_UNARY_sigmoid};
-    for (int i = 0; i < 36; i++) {
+    for (int i = 0; i < 72; i++) {
         int64_t g = i % 3 == 0 ? 1 : 1 + random_below(&seed, 5);
         int64_t k = 1 + random_below(&seed, 70), n = 1 + random_below(&seed, 70);
         op_case c = {.op = PLAN_OP_linear,
                      .function = acts[i % 3],
                      .attr_count = 3,
                      .attrs = {0, 0, i % 3 > 0 && n > 16 && i % 2 > 0 ? 16 * (n / 16) : 0},
-                     .input_count = 2 + i / 3 % 2,
+                     .input_count = 2 + i / 3 % 3,
                      .reference = reference_linear,
                      .tolerance = 1e-5};
         c.in[1] = constant(MTL_F32, SHAPE(g, k, n));
@@ -51,6 +68,7 @@ static void test_linear(void **state)
             c.in[0] = value(MTL_F32, SHAPE(B, g, k));
             c.out = value(MTL_F32, SHAPE(B, g, n));
         }
+        begin_sums(&c, &seed, g > 1 ? 2 : 1);
         check_case(&c, &seed);
     }
 }
