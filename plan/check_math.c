@@ -66,11 +66,13 @@ static mtl_status check_start(const plan_step_check *check, const plan_shape *re
 {
     BASE_TRY(plan_expect_float_input(check, 3, result->rank));
     plan_shape start = plan_shape_of(check, plan_in(check, 3));
+    mtl_dim seen[MTL_MAX_RANK];
+    const mtl_dim *dims = plan_seen_dims(check, 3, seen); /* those of users as if they were candidates */
     unsigned rows = plan_row_axis(result->dims, result->rank), first = result->rank - layer_axes;
     bool leads = rows < first && plan_candidates_lead(result->dims, result->rank), equal = true, ones = true;
-    bool fits = start.rank == result->rank;
+    bool fits = start.rank == result->rank && (dims != seen || leads);
     for (unsigned axis = 0; fits && axis < start.rank; axis++) {
-        bool same = plan_dim_equal(start.dims[axis], result->dims[axis]), one = plan_dim_is(start.dims[axis], 1);
+        bool same = plan_dim_equal(dims[axis], result->dims[axis]), one = plan_dim_is(dims[axis], 1);
         if (axis > rows && axis < first) {
             equal = equal && same;
             ones = ones && one;

@@ -87,8 +87,8 @@ static uint64_t flops_per_element(const plan_view *view, const plan_step *step)
 /* A gather or slice touches what it gives, a bag the rows of its ids, not all of its table. */
 static bool reads_part(const plan_step *step, unsigned i)
 {
-    bool part = step->op == PLAN_OP_gather || step->op == PLAN_OP_batch_gather ||
-                step->op == PLAN_OP_slice || step->op == PLAN_OP_spread;
+    bool part = step->op == PLAN_OP_gather || step->op == PLAN_OP_batch_gather || step->op == PLAN_OP_slice ||
+                step->op == PLAN_OP_spread;
     return (part || step->op == PLAN_OP_bag) && i == 0;
 }
 

@@ -7,6 +7,7 @@
 typedef struct linear_state {
     runtime_ref x, w, bias, y, start;
     bool has_bias, has_start;
+    bool users; /* the start is the users', one for each */
     runtime_affine rows;
     size_t groups, x_group, y_group;
     size_t parts;      /* of a row, for windows: as many layers with the same weights side by side */
@@ -22,7 +23,11 @@ static native_linear linear_call(const linear_state *s, const runtime_frame *fra
     call.x = (const float *)runtime_in(frame, &s->x);
     call.w = (const float *)runtime_in(frame, &s->w);
     call.bias = s->has_bias ? (const float *)runtime_in(frame, &s->bias) : NULL;
-    call.start = s->has_start ? (const float *)runtime_in(frame, &s->start) : NULL;
+    if (s->has_start) {
+        call.start = (const float *)runtime_in(frame, &s->start);
+        call.start_rows = s->users && frame->user != NULL ? frame->user + frame->first : NULL;
+        call.start_stride = s->users && frame->user == NULL ? 0 : call.start_stride;
+    }
     call.y = (float *)runtime_out(frame, &s->y);
     call.rows = (size_t)runtime_at(s->rows, frame->rows);
     return call;
@@ -110,8 +115,9 @@ static bool linear_start(const runtime_context *context, linear_state *s)
     const runtime_affine rows = runtime_elements(view, start, 0, axes);
     s->has_start = true;
     s->start = runtime_ref_of(view, start);
+    s->users = runtime_is_users(context, start, &s->start);
     s->call.start_stride = s->groups * s->call.n;
-    if (rows.fixed == s->rows.fixed && rows.per_row == s->rows.per_row) {
+    if (rows.fixed == s->rows.fixed && rows.per_row == s->rows.per_row && (!s->users || rows.per_row == 1)) {
         s->start_part = s->call.start_stride;
         return false;
     }

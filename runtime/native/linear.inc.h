@@ -29,12 +29,12 @@ typedef struct linear_block {
     float *y;
     size_t x_stride, w_stride, y_stride; /* w_stride: floats of a panel */
     size_t k;
-    size_t columns; /* that may be written; panels beyond are not touched */
-    bool resume;    /* y holds the sums over the k before */
+    size_t columns;     /* that may be written; panels beyond are not touched */
+    bool resume;        /* y holds the sums over the k before */
     const float *start; /* of column 0 of row 0; NULL: none, or not the first part of k */
     size_t start_stride;
     const int32_t *start_rows; /* from row 0 on; NULL: rows follow each other */
-    float floor;    /* 0: relu; -infinity: none */
+    float floor;               /* 0: relu; -infinity: none */
 } linear_block;
 
 INLINE vec load_columns(const float *p, size_t column, size_t columns)

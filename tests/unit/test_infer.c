@@ -83,6 +83,18 @@ static void products(void **state)
     expect_type(&t, node(&t, IR_OP_linear, NULL, V(x, w, bias), act, 1), "f32[B, 5]");
     expect_type(&t, node(&t, IR_OP_linear, NULL, V(grouped, w), none, 1), "f32[B, 3, 5]");
     expect_type(&t, node(&t, IR_OP_linear, NULL, V(grouped, ws, biases), none, 1), "f32[B, 3, 5]");
+    ir_value start = add_input(&t, "f32[B,5]"), starts = add_input(&t, "f32[B,3,5]"), one = add_input(&t, "f32[1,5]");
+    expect_type(&t, node(&t, IR_OP_linear, NULL, V(x, w, bias, start), act, 1), "f32[B, 5]");
+    expect_type(&t, node(&t, IR_OP_linear, NULL, V(x, w, 0, one), act, 1), "f32[B, 5]");
+    expect_type(&t, node(&t, IR_OP_linear, NULL, V(grouped, ws, biases, starts), none, 1), "f32[B, 3, 5]");
+    expect_type(&t, node(&t, IR_OP_linear, NULL, V(grouped, w, 0, add_input(&t, "f32[B,1,5]")), none, 1),
+                "f32[B, 3, 5]");
+    expect_refused(&t, try_node(&t, IR_OP_linear, NULL, V(grouped, ws, biases, start), none, 1),
+                   "the start is f32[B, 5]");
+    expect_refused(&t, try_node(&t, IR_OP_linear, NULL, V(grouped, ws, 0, add_input(&t, "f32[B,1,5]")), none, 1),
+                   "expected f32[B, 3, 5], or 1 for extents before the last 2");
+    expect_refused(&t, try_node(&t, IR_OP_linear, NULL, V(x, w, 0, add_input(&t, "f32[B,1]")), none, 1),
+                   "the start is");
     expect_refused(&t, try_node(&t, IR_OP_linear, NULL, V(grouped, ws, bias), none, 1), "expected f32[3, 5]");
     expect_refused(&t, try_node(&t, IR_OP_linear, NULL, V(xs, ws), none, 1), "no matrix product");
     expect_refused(&t, try_node(&t, IR_OP_linear, NULL, V(x, w), bad, 1), "'matmul' is no activation");

@@ -191,8 +191,8 @@ static void test_linear_grouped(void **unused)
         }
         float *start = new_floats(2 * GROUPS * N, -1, 1);
         const int32_t start_rows[ROWS] = {1, 0, 1, 1, 0, 1, 0, 0, 1};
-        const native_linear call = {x, GROUPS * K, w, bias, y, GROUPS * N, ROWS, K, N, PLAN_UNARY_none, 0, 0, 0,
-                                    start, GROUPS * N, start_rows};
+        const native_linear call = {x, GROUPS * K,      w, bias, y, GROUPS * N, ROWS,       K,
+                                    N, PLAN_UNARY_none, 0, 0,    0, start,      GROUPS * N, start_rows};
         native_linear_grouped(k, &call, GROUPS, K, N);
         for (size_t g = 0; g < GROUPS; g++) {
             float want[ROWS * N];

@@ -224,6 +224,11 @@ static void products(void **state)
     expect_rate(&t, node(&t, IR_OP_chain, NULL, V(w, w), program, 1), "const");
     expect_rate(&t, node(&t, IR_OP_chain, NULL, V(w, add_input(&t, "f32[1,1]")), program, 1), "request");
     expect_rate(&t, node(&t, IR_OP_linear, NULL, V(x, w), A(IR_STRING(act, "relu"))), "row 0 1 1");
+    ir_attr plain[] = {IR_STRING(act, "")};
+    ir_value start = add_input(&t, "f32[1,5]"), alone = add_input(&t, "f32[1,8]");
+    expect_rate(&t, node(&t, IR_OP_linear, NULL, V(x, w, 0, add_input(&t, "f32[B,5]")), plain, 1), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_linear, NULL, V(x, w, 0, start), plain, 1), "row 0 1 1");
+    expect_rate(&t, node(&t, IR_OP_linear, NULL, V(alone, w, 0, start), plain, 1), "request");
     ir_value eb = add_input(&t, "f32[B,3,8]");
     expect_rate(&t, node(&t, IR_OP_linear, NULL, V(eb, ws), A(IR_STRING(act, ""))), "row 0 1 1");
     ir_attr mix[] = {IR_STRING(function, ""), INTS(index, 0, 1, 2, 0, 1, 2)};

@@ -278,6 +278,51 @@ static void target_attention(void **state)
           "}\n");
 }
 
+/* The users' part of a layer, begun with for each candidate: in groups, in parts of wider rows, for positions of a
+ * sequence or one for all of them. */
+static void starts(void **state)
+{
+    (void)state;
+    check("graph \"parts\" (B) {\n"
+          "  input %x : f32[B, 2]\n"
+          "  input %u : f32[B, 3] per_user\n"
+          "  const %v : f32[3, 4] = [0.5, -1, 0.25, 2, -0.75, 1, 1, 0.5, -2, 0.75, 0.25, -0.5]\n"
+          "  const %w : f32[2, 2] = [1, -0.5, 0.25, 0.75]\n"
+          "  const %b : f32[2] = [0.5, -0.25]\n"
+          "  %h : f32[B, 4] = linear %u, %v {act=\"\"}\n"
+          "  %s : f32[B, 2] = slice %h {starts=[0, 0], steps=[1, 1]}\n"
+          "  %t : f32[B, 2] = slice %h {starts=[0, 2], steps=[1, 1]}\n"
+          "  %y : f32[B, 2] = linear %x, %w, %b, %s {act=\"relu\"}\n"
+          "  %z : f32[B, 2] = linear %y, %w, _, %t {act=\"\"}\n"
+          "  output \"y\" = %y\n"
+          "  output \"z\" = %z\n"
+          "}\n");
+    check("graph \"groups\" (B) {\n"
+          "  input %x : f32[B, 2, 1]\n"
+          "  input %u : f32[B, 2, 3] per_user\n"
+          "  const %w : f32[2, 1, 3] = [1, -0.5, 0.25, 0.75, -1.5, 2]\n"
+          "  %y : f32[B, 2, 3] = linear %x, %w, _, %u {act=\"tanh\"}\n"
+          "  output \"y\" = %y\n"
+          "}\n");
+    check("graph \"positions\" (B) {\n"
+          "  input %x : f32[B, 3, 2]\n"
+          "  input %u : f32[B, 3, 2] per_user\n"
+          "  input %v : f32[B, 1, 2] per_user\n"
+          "  input %r : f32[B, 1, 2]\n"
+          "  const %w : f32[2, 2] = [1, -0.5, 0.25, 0.75]\n"
+          "  const %b : f32[2] = [0.5, -0.25]\n"
+          "  const %c : f32[1, 3, 2] = [0.5, -0.25, 1, 2, 3, 4]\n"
+          "  %e : f32[B, 3, 2] = exp %u\n"
+          "  %y : f32[B, 3, 2] = linear %x, %w, %b, %e {act=\"\"}\n"
+          "  %z : f32[B, 3, 2] = linear %y, %w, _, %v {act=\"relu\"}\n"
+          "  %a : f32[B, 3, 2] = linear %z, %w, _, %r {act=\"\"}\n"
+          "  %d : f32[B, 3, 2] = linear %a, %w, _, %c {act=\"\"}\n"
+          "  output \"y\" = %y\n"
+          "  output \"z\" = %z\n"
+          "  output \"d\" = %d\n"
+          "}\n");
+}
+
 /* Candidates that do not lead, and several rows each. */
 static void layouts(void **state)
 {
@@ -366,8 +411,8 @@ static void wrong_calls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_meet), cmocka_unit_test(lookups),     cmocka_unit_test(target_attention),
-        cmocka_unit_test(layouts),     cmocka_unit_test(wrong_calls),
+        cmocka_unit_test(values_meet), cmocka_unit_test(lookups), cmocka_unit_test(target_attention),
+        cmocka_unit_test(starts),      cmocka_unit_test(layouts), cmocka_unit_test(wrong_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
