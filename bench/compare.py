@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import report
-from bench.measure import Budget, Roofline, interleave, largest_difference
-from bench.models import MODELS, TINY
+from bench.measure import Budget, Roofline, Timing, interleave, largest_difference
+from bench.models import FILES, MODELS, TINY
 from bench.runtimes import BUILD, OURS, RUNTIMES, Batch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,24 +37,29 @@ class Comparison:
         self.runtimes = {name: RUNTIMES[name]() for name in runtimes}
         self.work: dict[str, dict[str, int]] = {}
 
+    def export(self, names: list[str]) -> None:
+        """ONNX files by PyTorch, in a process of its own."""
+        command = [sys.executable, "-m", "bench.models", str(self.folder), *names]
+        subprocess.run(command, check=True, cwd=ROOT)
+
+    def compile(self, name: str, plan: str, *options: str | Path) -> dict[str, dict[str, int]]:
+        """PLAN.plan of NAME.onnx; the totals of its programs."""
+        model, path = self.folder / f"{name}.onnx", self.folder / f"{plan}.plan"
+        mtlc = [BUILD / "release/compiler/mtlc", model, "-o", path, *options]
+        subprocess.run(mtlc, check=True)
+        return self.totals(path)
+
+    def totals(self, plan: Path) -> dict[str, dict[str, int]]:
+        command = [BUILD / "release/runtime/mtlrun", "info", plan, "--json"]
+        info = subprocess.run(command, check=True, capture_output=True)
+        return json.loads(info.stdout)["totals"]
+
     def prepare(self, models: list[str]) -> None:
-        """ONNX files by PyTorch, in a process of its own, and their plans."""
+        """ONNX files and their plans."""
         names = [*models, "tiny"]
-        subprocess.run(
-            [sys.executable, "-m", "bench.models", str(self.folder), *names], check=True, cwd=ROOT
-        )
+        self.export(names)
         for name in names:
-            plan = self.folder / f"{name}.plan"
-            subprocess.run(
-                [BUILD / "release/compiler/mtlc", self.folder / f"{name}.onnx", "-o", plan],
-                check=True,
-            )
-            info = subprocess.run(
-                [BUILD / "release/runtime/mtlrun", "info", plan, "--json"],
-                check=True,
-                capture_output=True,
-            )
-            self.work[name] = json.loads(info.stdout)["totals"]["row"]
+            self.work[name] = self.compile(name, name)["row"]
 
     def fixed(self, runtime: object, name: str, rows: int, threads: int) -> bool:
         """Whether a runtime gets the shapes of its batches in advance. A crash there must not end
@@ -79,14 +84,16 @@ class Comparison:
         return json.loads(done.stdout)
 
     def runners(
-        self, name: str, batches: list[Batch], threads: int
+        self, name: str, batches: list[Batch], threads: int, peers: bool = False
     ) -> tuple[dict[str, Callable[[int], None]], dict[str, Batch], list[str]]:
         """Of one cell: the functions that score batch i, the arrays that they fill, and which
-        runtimes had to do without fixed shapes."""
-        model = TINY if name == "tiny" else MODELS[name]
+        runtimes had to do without fixed shapes. With `peers`, not of ours."""
+        model = FILES[name]
         rows = len(next(iter(batches[0].values())))
         calls, scores, dynamic = {}, {}, []
         for each in self.runtimes.values():
+            if peers and each.name == OURS:
+                continue
             file = self.folder / (name + each.suffix)
             fixed = name == "tiny" or self.fixed(each, name, rows, threads)
             if not fixed:
@@ -99,24 +106,13 @@ class Comparison:
         model = MODELS[name]
         batches = [model.inputs(rows, seed=i + 1) for i in range(BATCHES)]
         calls, scores, dynamic = self.runners(name, batches, threads)
-        difference = 0.0
-        for i in range(COMPARED):  # a wrong fast answer must not win
-            for call in calls.values():
-                call(i)
-            difference = max(difference, largest_difference(scores))
-        if difference > TOLERANCE:
-            raise Failed(
-                f"{name}, {rows} rows, {threads} threads: scores of {', '.join(calls)} differ by "
-                f"{difference:.1e}, expected {TOLERANCE:.0e} at most"
-            )
+        difference = self.agree(calls, scores, f"{name}, {rows} rows, {threads} threads")
         budget = self.budget
         if threads > 1:
             budget = dataclasses.replace(budget, settle=SPINNING, warm_up=WAKING)
             alone = self.runtimes[OURS].load(self.folder / f"{name}.plan", 1, batches[0])
             calls[ALONE], scores[ALONE] = alone.runner(batches, model.outputs)
-        times = interleave(calls, BATCHES, budget)
-        if self.busy:
-            times = {which: timing.fastest() for which, timing in times.items()}
+        times = self.timed(calls, BATCHES, budget)
         work = self.work[name]
         flops = work["flops_fixed"] + work["flops_per_row"] * rows
         least = roofline.seconds(flops, work["bytes_fixed"], threads) * 1e6
@@ -132,6 +128,28 @@ class Comparison:
             tuple(dynamic),
             times.get(ALONE),
         )
+
+    def agree(
+        self, calls: dict[str, Callable[[int], None]], scores: dict[str, Batch], where: str
+    ) -> float:
+        """Largest difference of any two runtimes: a wrong fast answer must not win."""
+        difference = 0.0
+        for i in range(COMPARED):
+            for call in calls.values():
+                call(i)
+            difference = max(difference, largest_difference(scores))
+        if difference > TOLERANCE:
+            raise Failed(
+                f"{where}: scores of {', '.join(calls)} differ by {difference:.1e}, "
+                f"expected {TOLERANCE:.0e} at most"
+            )
+        return difference
+
+    def timed(
+        self, calls: dict[str, Callable[[int], None]], batches: int, budget: Budget
+    ) -> dict[str, Timing]:
+        times = interleave(calls, batches, budget)
+        return {n: t.fastest() for n, t in times.items()} if self.busy else times
 
     def call_overhead(self) -> dict[str, float]:
         """Microseconds of a call on a model that does next to nothing, by runtime."""

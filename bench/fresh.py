@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.models import MODELS, TINY, Model
+from bench.models import FILES, TINY, Model
 from bench.runtimes import OURS, RUNTIMES, Batch
 
 
@@ -55,7 +55,7 @@ def run_once(
 
 def main() -> None:
     what, name, model_name, folder, shapes, rows, threads = sys.argv[1:]
-    runtime, model, fixed = RUNTIMES[name](), MODELS[model_name], shapes == "fixed"
+    runtime, model, fixed = RUNTIMES[name](), FILES[model_name], shapes == "fixed"
     file, tiny = (Path(folder) / (stem + runtime.suffix) for stem in (model_name, "tiny"))
     batch = model.inputs(int(rows), seed=1)
     result: dict[str, object] = {}

@@ -81,13 +81,15 @@ def text(x: float, y: float, words: str, anchor: str, size: int, colour: str) ->
     )
 
 
-def legend(names: Sequence[str]) -> list[str]:
+def legend(
+    names: Sequence[str], note: str = "below each panel: rows a call, our time"
+) -> list[str]:
     parts, x = [], float(LEFT)
     for name in names:
         parts.append(line(x, 60, x + 22, 60, COLOURS[name], 2))
         parts.append(text(x + 28, 64, RUNTIMES[name].title, "start", 12, INK))
         x += 130
-    parts.append(text(x, 64, "below each panel: rows a call, our time", "start", 12, INK))
+    parts.append(text(x, 64, note, "start", 12, INK))
     return parts
 
 

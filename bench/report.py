@@ -128,8 +128,11 @@ def cell_rows(cells: Iterable[Cell], names: Sequence[str]) -> list[list[str]]:
     return rows
 
 
-def heading(titles: Sequence[str]) -> list[str]:
-    return ["model", "rows", "threads", *titles, "faster peer / ours", "roofline", "reached"]
+CANDIDATES_HEAD = "candidates"
+
+
+def heading(titles: Sequence[str], rows: str = "rows") -> list[str]:
+    return ["model", rows, "threads", *titles, "faster peer / ours", "roofline", "reached"]
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -191,14 +194,20 @@ def summary_lines(entries: Sequence[dict[str, object]]) -> list[str]:
 
 # --- the page ---
 
+Marks = tuple[str, str]
 BEGIN, END = "<!-- results: written by ./dev bench --docs -->", "<!-- end of results -->"
+REQUEST_MARKS = (
+    "<!-- requests: written by ./dev bench --docs -->",
+    "<!-- end of requests -->",
+)
+LINE_MARKS = ("<!-- lines: written by ./dev bench --docs -->", "<!-- end of lines -->")
 
 
-def renewed(page: str, results: str) -> str:
+def renewed(page: str, results: str, marks: Marks = (BEGIN, END)) -> str:
     """The page with other results between its two marks."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{results}\n{END}{after}"
+    before, rest = page.split(marks[0])
+    _, after = rest.split(marks[1])
+    return f"{before}{marks[0]}\n\n{results}\n{marks[1]}{after}"
 
 
 def machine_lines(result: dict) -> list[str]:
@@ -254,3 +263,87 @@ def results(result: dict, cells: Sequence[Cell], titles: dict[str, str]) -> str:
         table = markdown_table(LOADS_HEADING, loads_table(result["loads"], titles))
         parts += ["Opening a model, and what it adds to the process:", "", table, ""]
     return "\n".join(parts)
+
+
+# --- one user, many candidates ---
+
+# What the ratio at CANDIDATES should be at least.
+AIMS = {
+    "mmoe": 2.5,
+    "ple": 2.2,
+    "dtrn_target": 10.0,
+    "resflow_tower": 3.0,
+}
+
+
+def request_facts(cell: Cell) -> dict[str, object]:
+    """Of a cell whose rows are the candidates of one user."""
+    facts = cell.facts()
+    return {"model": facts.pop("model"), "candidates": facts.pop("rows"), **facts}
+
+
+def aim_lines(cells: Iterable[Cell], candidates: int = 256) -> list[str]:
+    """The ratios at so many candidates, and what they should be."""
+    return [
+        f"{cell.model}, {cell.rows} candidates: {cell.ratio():.2f} times the faster peer, "
+        f"the aim is {AIMS[cell.model]:g}"
+        for cell in cells
+        if cell.rows == candidates and cell.faster_peer()
+    ]
+
+
+def line_lines(lines: dict[str, dict[str, dict[str, float]]], titles: dict[str, str]) -> list[str]:
+    return [
+        f"{model}, {titles[name]}: {line['offset']:,.1f} us + {line['slope']:,.3f} us a candidate, "
+        f"within {line['worst']:.0%}"
+        for model, of in lines.items()
+        for name, line in of.items()
+    ]
+
+
+def request_results(
+    result: dict, cells: Sequence[Cell], titles: dict[str, str], candidates: int
+) -> str:
+    """The Markdown of the table at so many candidates."""
+    names = list(result["runtimes"])
+    mine = [cell for cell in cells if cell.rows == candidates]
+    head = heading([titles[name] for name in names], CANDIDATES_HEAD)
+    rows = cell_rows(mine, names)
+    for cell, row in zip(mine, rows):
+        row.append(f"{AIMS[cell.model]:g}")
+    parts = [*machine_lines(result), "", "Microseconds a call:", ""]
+    parts += [markdown_table([*head, "aim"], rows), ""]
+    if any(cell.dynamic for cell in mine):
+        parts += ["\\* with a dynamic batch: it crashes on this fixed row count.", ""]
+    return "\n".join(parts)
+
+
+def line_results(result: dict, cells: Sequence[Cell], titles: dict[str, str]) -> str:
+    """The Markdown of cost against candidates: the picture, the lines, and the ratios."""
+    counts = sorted({cell.rows for cell in cells})
+    head = ["model", "runtime", "offset, us", "a candidate, us", "farthest off"]
+    rows = [
+        [model, titles[name], f"{line['offset']:,.1f}", f"{line['slope']:,.3f}", f"{line['worst']:.0%}"]
+        for model, of in result["lines"].items()
+        for name, line in of.items()
+    ]
+    ratios = [
+        [model, *(f"{c.ratio():.2f}" for c in cells if c.model == model)]
+        for model in dict.fromkeys(cell.model for cell in cells)
+    ]
+    return "\n".join(
+        [
+            "![Time of a call against the number of candidates](request.svg)",
+            "",
+            *machine_lines(result),
+            "",
+            "The straight lines (least squares of relative deviations over all numbers of candidates):",
+            "",
+            markdown_table(head, rows),
+            "",
+            "The faster peer's time over ours, by the number of candidates:",
+            "",
+            markdown_table(["model", *(f"{count:,}" for count in counts)], ratios),
+            "",
+        ]
+    )

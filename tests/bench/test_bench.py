@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import machine, measure, mtlrt, picture, report
+from bench import curves, machine, measure, mtlrt, picture, report, request
 from bench.measure import Budget, Roofline, Timing
-from bench.models import MODELS
+from bench.models import MODELS, REQUESTS
 from bench.runtimes import OURS, RUNTIMES
 from tests.harness import Programs, manifest
 
@@ -43,7 +43,7 @@ class Clock:
 
 def cell(model: str, rows: int, ours: float, *peers: float, threads: int = 1) -> report.Cell:
     timings = [Timing(t, t * 0.9, (t, t), 9) for t in (ours, *peers)]
-    counted = MODELS[model].counted
+    counted = model in MODELS and MODELS[model].counted
     times = dict(zip(NAMES, timings))
     return report.Cell(model, rows, threads, times, OURS, counted, 1e-7, ours * 0.8)
 
@@ -207,6 +207,92 @@ def test_inputs_of_one_seed_are_the_same_and_ids_are_in_their_tables() -> None:
     assert MODELS["mmoe_fields"].inputs(1000, 1)["ids"].max() < 100_000
 
 
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_has_one_user(name: str) -> None:
+    """The copies have the user's features in each row, and the plan gets them once."""
+    asked = REQUESTS[name]
+    copied, other = asked.copied(9, seed=1), asked.copied(9, seed=2)
+    once, shared, own = asked.once(copied), set(), set()
+    for key, value in copied.items():
+        assert len(value) == 9 and not np.array_equal(value, other[key])
+        end = dict(asked.columns).get(key)
+        if end is not None:
+            assert (value[:, :end] == value[0, :end]).all() and (value[:, end:] != value[0, end:]).any()
+            assert np.array_equal(once[f"{key}.request"], value[:1, :end])
+            assert np.array_equal(once[f"{key}.row"], value[:, end:])
+        elif asked.of_user(key):
+            assert (value == value[0]).all() and np.array_equal(once[key], value[:1])
+            shared.add(key)
+        else:
+            assert np.array_equal(once[key], value) and (value != value[0]).any()
+            own.add(key)
+    assert asked.columns or (len(shared) > 3 and len(own) > 3)
+    assert all(value.flags.c_contiguous for value in once.values())
+    assert name in report.AIMS
+
+
+def test_candidates_of_all_batches_together_are_limited() -> None:
+    assert request.few(256, measure.FULL) == measure.FULL
+    assert request.few(4096, measure.FULL).most_rounds < measure.FULL.most_rounds
+    assert request.SWEEP[0] == 1 and request.SWEEP[-1] == 4096 and request.CANDIDATES in request.SWEEP
+
+
+def test_lines_are_fitted_by_relative_deviation() -> None:
+    counts = [1, 10, 100, 1000]
+    exact = request.Line.of(counts, [50 + 3 * n for n in counts])
+    assert exact.offset == pytest.approx(50) and exact.slope == pytest.approx(3)
+    assert exact.worst < 1e-9
+    off = request.Line.of(counts, [50 + 3 * n for n in counts[:3]] + [2745])  # 10 % below
+    assert 40 < off.offset < 60 and 0.02 < off.worst < 0.1
+
+
+def request_cells() -> list[report.Cell]:
+    return [
+        cell(model, n, 20 + 2 * n, 60 + 6 * n, 50 + 7 * n) for model in REQUESTS for n in (1, 16, 256)
+    ]
+
+
+def test_curves_are_well_formed_and_have_all_cells_twice() -> None:
+    cells = request_cells()
+    drawn = curves.draw(cells, NAMES, request.lines(cells))
+    tree = ElementTree.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(tree.findall(f"{space}circle")) == 2 * len(cells) * len(NAMES)
+    assert drawn.count("stroke-dasharray") == len(REQUESTS) * len(NAMES)
+    words = {element.text for element in tree.findall(f"{space}text")}
+    assert {asked.title for asked in REQUESTS.values()} <= words
+    _, _, width, height = map(float, tree.get("viewBox").split())
+    for circle in tree.findall(f"{space}circle"):
+        assert 0 < float(circle.get("cx")) < width and 0 < float(circle.get("cy")) < height
+
+
+@pytest.mark.parametrize("most", [0.7, 1.0, 3.3, 49.0, 4096.0, 123_456.0])
+def test_axes_hold_the_most(most: float) -> None:
+    scale, ticks = curves.linear(most)
+    assert 0.75 <= scale(most) <= 1 and scale(0) == 0 and ticks[-1] >= most and len(ticks) <= 6
+    scale, ticks = curves.logarithmic(0.3, most, 10)
+    assert -1e-9 <= scale(0.3) < scale(most) <= 1 + 1e-9
+    assert [scale(ticks[0]), scale(ticks[-1])] == pytest.approx([0, 1])
+
+
+def test_requests_are_written_between_their_marks() -> None:
+    cells = request_cells()
+    found = {m: {n: dataclasses.asdict(v) for n, v in of.items()} for m, of in request.lines(cells).items()}
+    result = {**page_result(), "lines": found}
+    titles = {name: runtime.title for name, runtime in RUNTIMES.items()}
+    table = report.request_results(result, cells, titles, 256)
+    assert "| mmoe | 256 | 1 | 532.0 | 1,596 | 1,842 | 3.00 |" in table and "| 16 |" not in table
+    text = report.line_results(result, cells, titles)
+    assert "| mmoe | mtlrt | 20.0 | 2.000 | 0% |" in text and "| mmoe | 2.59 |" in text
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    for name, marks in (("benchmarks.md", report.REQUEST_MARKS), ("request.md", report.LINE_MARKS)):
+        assert report.renewed((docs / name).read_text(), "x", marks).count(marks[0]) == 1
+    facts = json.loads(json.dumps(report.request_facts(cells[-1]), allow_nan=False))
+    assert facts["candidates"] == 256 and "rows" not in facts
+    aims = report.aim_lines(cells)
+    assert len(aims) == len(REQUESTS) and "3.00 times the faster peer, the aim is 2.5" in aims[0]
+
+
 @pytest.mark.skipif("MTLC_SANITIZED" in os.environ, reason="Python is not built with sanitizers")
 def test_the_binding_scores_as_mtlrun_does(programs: Programs, tmp_path: Path) -> None:
     library = mtlrt.load(Path(os.environ["MTLC_BUILD"]) / "runtime/libmtlrt.so")
@@ -226,8 +312,8 @@ def test_the_binding_scores_as_mtlrun_does(programs: Programs, tmp_path: Path) -
         mtlrt.Session(library, tmp_path / "no-such-plan.bin")
 
 
-def test_the_page_gets_new_results_between_its_marks() -> None:
-    result = {
+def page_result() -> dict[str, object]:
+    return {
         "quick": False,
         "commit": "abc",
         "runtimes": {name: "1.0" for name in NAMES},
@@ -258,6 +344,10 @@ def test_the_page_gets_new_results_between_its_marks() -> None:
             }
         ],
     }
+
+
+def test_the_page_gets_new_results_between_its_marks() -> None:
+    result = page_result()
     titles = {name: runtime.title for name, runtime in RUNTIMES.items()}
     page = f"head\n{report.BEGIN}\nold\n{report.END}\nfoot\n"
     first = report.renewed(page, report.results(result, [cell("mmoe", 1, 10, 15, 20)], titles))
