@@ -1,13 +1,14 @@
-/* mtl_compile_file: the phases in order. */
+/* mtl_compile_file, mtl_compile_towers: the phases in order. */
 #include <string.h>
 
-#include "base/file.h"
 #include "compiler/explain.h"
 #include "compiler/ids.h"
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
 #include "compiler/outputs.h"
 #include "compiler/spread_users.h"
+#include "compiler/towers.h"
+#include "compiler/write.h"
 #include "mtlc/compiler.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
@@ -104,10 +105,9 @@ static mtl_status check_params(const compilation *work, const ir_graph *graph)
     return MTL_OK;
 }
 
-static mtl_status optimise(compilation *work)
+static mtl_status optimise(compilation *work, ir_graph *graph)
 {
-    ir_graph *graph = work->model.graph;
-    graph->fold_byte_budget = work->options->fold_byte_budget;
+    work->passes_done = 0;
     if (work->options->print_ir != NULL) {
         work->print_after =
             work->options->print_ir_after != NULL ? last_run_of(work->options->print_ir_after) : passes_count;
@@ -121,53 +121,98 @@ static mtl_status optimise(compilation *work)
     return ir_infer_rates(graph, work->diag);
 }
 
-static mtl_status write_plan(const char *path, const compiler_lowered *lowered, mtl_error *error)
+/* The options that change the graph as imported. */
+static mtl_status prepare(compilation *work)
 {
-    base_diag diag = {.error = error};
-    base_output *output;
-    BASE_TRY(base_output_open(path, &diag, &output));
-    mtl_status status = base_output_write(output, lowered->plan, lowered->plan_size);
-    if (status != MTL_OK) {
-        base_output_discard(output);
-        return status;
-    }
-    return base_output_commit(output);
+    const mtl_compile_options *options = work->options;
+    ir_graph *graph = work->model.graph;
+    graph->fold_byte_budget = options->fold_byte_budget;
+    BASE_TRY(compiler_set_ids(graph, options->ids, options->id_count, work->diag));
+    return compiler_keep_outputs(graph, options->outputs, options->output_count, work->diag);
+}
+
+static mtl_status make_plan(compilation *work, ir_graph *graph, compiler_lowered *lowered, plan_view *view)
+{
+    compiler_provenance provenance = {.producer = work->model.producer,
+                                      .compiler = "mtlc " MTL_VERSION,
+                                      .source_hash = {work->model.hash[0], work->model.hash[1]}};
+    BASE_TRY(optimise(work, graph));
+    BASE_TRY(compiler_lower(graph, &provenance, work->arena, work->diag, lowered));
+    return plan_check(lowered->plan, lowered->plan_size, true, work->diag, view);
+}
+
+/* The diag of files that are written: their paths are in their messages. */
+static mtl_status write_plans(const compilation *work, const char *const *paths, const compiler_lowered *plans,
+                              size_t count)
+{
+    base_diag diag = {.error = work->diag->error};
+    return compiler_write_plans(paths, plans, count, &diag);
 }
 
 static mtl_status compile(compilation *work, const char *model_path, const char *plan_path)
 {
-    const ir_graph *graph = work->model.graph;
-    compiler_provenance provenance = {.producer = work->model.producer,
-                                      .compiler = "mtlc " MTL_VERSION,
-                                      .source_hash = {work->model.hash[0], work->model.hash[1]}};
+    ir_graph *graph = work->model.graph;
     compiler_lowered lowered;
     plan_view view;
-    BASE_TRY(compiler_set_ids(work->model.graph, work->options->ids, work->options->id_count, work->diag));
-    BASE_TRY(compiler_keep_outputs(work->model.graph, work->options->outputs, work->options->output_count, work->diag));
+    BASE_TRY(prepare(work));
     report(work, "optimise", 0.2);
-    BASE_TRY(optimise(work));
-    report(work, "lower", 0.7);
-    BASE_TRY(compiler_lower(graph, &provenance, work->arena, work->diag, &lowered));
-    BASE_TRY(plan_check(lowered.plan, lowered.plan_size, true, work->diag, &view));
+    BASE_TRY(make_plan(work, graph, &lowered, &view));
     if (work->options->explain != NULL) {
         BASE_TRY(compiler_explain(graph, &lowered, &view, model_path, work->arena, work->diag, work->options->explain));
     }
     report(work, "write", 0.9);
-    if (plan_path != NULL) {
-        BASE_TRY(write_plan(plan_path, &lowered, work->diag->error));
-    }
+    BASE_TRY(plan_path != NULL ? write_plans(work, &plan_path, &lowered, 1) : MTL_OK);
     report(work, "done", 1.0);
     return MTL_OK;
 }
 
-mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const mtl_compile_options *given,
-                            mtl_error *error)
+/* The passes before the first that packs layers of different values into one: what they leave can be cut. */
+static mtl_status optimise_apart(compilation *work, ir_graph *graph)
+{
+    for (size_t i = 0; i < passes_count && strcmp(passes_list[i].name, "side_by_side") != 0; i++) {
+        BASE_TRY(passes_list[i].run(graph, work->diag));
+#ifndef NDEBUG
+        BASE_TRY(ir_verify(graph, work->diag));
+#endif
+    }
+    BASE_TRY(passes_remove_dead(graph, work->diag));
+    return check_params(work, graph);
+}
+
+static mtl_status compile_towers(compilation *work, const char *model_path, const char *prefix)
+{
+    compiler_towers towers;
+    compiler_lowered lowered[COMPILER_PARTS];
+    plan_view views[COMPILER_PARTS];
+    const char *paths[COMPILER_PARTS];
+    BASE_TRY(prepare(work));
+    report(work, "optimise", 0.2);
+    BASE_TRY(optimise_apart(work, work->model.graph));
+    BASE_TRY(compiler_cut_towers(work->model.graph, work->diag, &towers));
+    for (size_t i = 0; i < COMPILER_PARTS; i++) {
+        paths[i] = base_arena_format(work->arena, "%s.%s.plan", prefix != NULL ? prefix : "", compiler_part_names[i]);
+        BASE_TRY_MEMORY(paths[i], work->diag);
+        BASE_TRY(make_plan(work, towers.parts[i], &lowered[i], &views[i]));
+    }
+    if (work->options->explain != NULL) {
+        BASE_TRY(compiler_explain_towers(&towers, views, model_path, work->diag, work->options->explain));
+    }
+    report(work, "write", 0.9);
+    BASE_TRY(prefix != NULL ? write_plans(work, paths, lowered, COMPILER_PARTS) : MTL_OK);
+    report(work, "done", 1.0);
+    return MTL_OK;
+}
+
+/* Reads the options and the model, and does `what` with it. */
+static mtl_status with_model(const char *model_path, const mtl_compile_options *given, mtl_error *error,
+                             mtl_status (*what)(compilation *work, const char *model_path, const char *to),
+                             const char *to)
 {
     base_diag diag = {.error = error, .file = model_path};
     mtl_compile_options options = {0};
     if (model_path == NULL || (given != NULL && given->struct_size < sizeof given->struct_size)) {
         diag.file = NULL;
-        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_compile_file: %s",
+        return base_fail(&diag, MTL_INVALID_ARGUMENT, "mtl_compile: %s",
                          model_path == NULL ? "no model path" : "struct_size of the options is not set");
     }
     if (given != NULL) { /* a caller of an older version knows fewer fields; what it does not know is 0 */
@@ -191,9 +236,21 @@ mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const
     report(&work, "read", 0.0);
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
     if (status == MTL_OK) {
-        status = compile(&work, model_path, plan_path);
+        status = what(&work, model_path, to);
         onnx_close(&work.model);
     }
     base_arena_free(&arena);
     return status;
+}
+
+mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const mtl_compile_options *options,
+                            mtl_error *error)
+{
+    return with_model(model_path, options, error, compile, plan_path);
+}
+
+mtl_status mtl_compile_towers(const char *model_path, const char *prefix, const mtl_compile_options *options,
+                              mtl_error *error)
+{
+    return with_model(model_path, options, error, compile_towers, prefix);
 }

@@ -67,7 +67,7 @@ static const char *shape_text(const plan_view *view, const plan_tensor *tensor, 
     return plan_shape_text(plan_dims(view, tensor), tensor->rank, text, PLAN_SHAPE_TEXT);
 }
 
-static void print_steps(const plan_view *view, FILE *out)
+void compiler_explain_steps(const plan_view *view, FILE *out)
 {
     plan_cost total = {0};
     fprintf(out, "%4s %-8s %-22s %-22s %12s %12s  %s\n", "step", "program", "operation", "result", "FLOPs/row",
@@ -105,7 +105,7 @@ mtl_status compiler_explain(const ir_graph *graph, const compiler_lowered *lower
             plan_string(view, view->meta->producer), graph->source_count, view->step_count, lowered->plan_size);
     print_nodes(graph, lowered, view, workers, out);
     fputc('\n', out);
-    print_steps(view, out);
+    compiler_explain_steps(view, out);
     if (lowered->whole_batch != 0) {
         fprintf(
             out,

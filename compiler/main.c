@@ -27,6 +27,7 @@ enum {
     OPTION_ALLOW_F32,
     OPTION_HEADING_REQUEST,
     OPTION_REQUEST,
+    OPTION_EMIT_TOWERS,
     OPTION_HEADING_PARAMS,
     OPTION_PARAM,
     OPTION_PRINT_PARAMS,
@@ -62,6 +63,10 @@ static const tool_option options[] = {
                         "candidate. Names, globs (user_*), columns of an\ninput (x[:,0:128,256:]: the plan takes "
                         "x.request and x.row instead of x),\n@FILE with one a line; may be repeated. Without it the "
                         "model's metadata\n'mtlc.request' says; none: nothing is the same"},
+    [OPTION_EMIT_TOWERS] = {"emit-towers", 0, "PREFIX",
+                            "cut a twin-tower model whose user inputs --request names: write\nPREFIX.user.plan, "
+                            "PREFIX.item.plan, whose outputs can be stored, and\nPREFIX.score.plan, which reads the "
+                            "outputs of both; goes without -o"},
     [OPTION_HEADING_PARAMS] = {NULL, 0, NULL, "Constants that services tune:"},
     [OPTION_PARAM] = {"param", 0, "NAME",
                       "leave the constant NAME (score-fusion weights, say) open: settable for\neach session, the "
@@ -82,7 +87,7 @@ static const tool_option options[] = {
 };
 
 typedef struct command_line {
-    const char *model, *plan, *evaluate, *constants;
+    const char *model, *plan, *towers, *evaluate, *constants;
     const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS], *outputs[MOST_OUTPUTS], *requests[MOST_REQUESTS];
     base_arena arena; /* of names in lists */
     mtl_compile_options compile;
@@ -175,6 +180,7 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
         compile->fold_byte_budget = (size_t)number;
         return 0;
     case OPTION_EVALUATE: command->evaluate = value; return 0;
+    case OPTION_EMIT_TOWERS: command->towers = value; return 0;
     case OPTION_OUTPUTS: return add_outputs(args, value, command);
     case OPTION_LIST_PASSES: return print_passes();
     default: return option;
@@ -195,6 +201,9 @@ static int parse(tool_args *args, command_line *command)
     }
     if (command->evaluate != NULL && command->plan == NULL) {
         return tool_args_fail(args, "--evaluate goes with --output OUT.npz");
+    }
+    if (command->towers != NULL && (command->plan != NULL || command->constants != NULL)) {
+        return tool_args_fail(args, "--emit-towers goes without --output, --evaluate and --constants");
     }
     if (command->constants != NULL && command->compile.print_ir == NULL) {
         return tool_args_fail(args, "--constants goes with --print-ir");
@@ -232,7 +241,9 @@ static mtl_status compile(command_line *command, mtl_error *error)
         command->compile.print_constant = keep_constant;
         command->compile.print_constant_context = &constants;
     }
-    mtl_status status = mtl_compile_file(command->model, command->plan, &command->compile, error);
+    mtl_status status = command->towers != NULL
+                            ? mtl_compile_towers(command->model, command->towers, &command->compile, error)
+                            : mtl_compile_file(command->model, command->plan, &command->compile, error);
     tool_progress_end(&progress);
     if (status == MTL_OK && constants.writer != NULL) {
         status = tool_npz_writer_commit(constants.writer);

@@ -495,6 +495,18 @@ static size_t source_room(size_t count)
     return count == 0 ? 0 : room;
 }
 
+mtl_status ir_set_sources(ir_graph *graph, ir_node node, const uint32_t *sources, uint32_t count, base_diag *diag)
+{
+    ir_node_info *info = &graph->nodes[node];
+    info->sources = BASE_NEW_ARRAY(graph->arena, uint32_t, source_room(count));
+    BASE_TRY_MEMORY(info->sources, diag);
+    if (count > 0) {
+        memcpy(info->sources, sources, count * sizeof *sources);
+    }
+    info->source_count = count;
+    return MTL_OK;
+}
+
 mtl_status ir_take_sources(ir_graph *graph, ir_node into, ir_node from, base_diag *diag)
 {
     const ir_node_info *giver = &graph->nodes[from];

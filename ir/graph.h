@@ -11,6 +11,7 @@
  *   print.c parse.c    the text form      verify.c   the invariants below
  *   lex.c text.c       its words              chain.c    the program of a chain
  *   params.c           which param a value is made of   lookup.c   ids outside of their table
+ *   extract.c          a part as a graph of its own
  *   attention.c        attention: inference, evaluation
  *   einsum.c           einsum by transpose, reshape, matmul
  */
@@ -254,6 +255,8 @@ mtl_status ir_sort(ir_graph *graph, base_diag *diag);
 
 /* `into` takes over the sources of `from` (before `from` is removed because `into` now does its work). */
 mtl_status ir_take_sources(ir_graph *graph, ir_node into, ir_node from, base_diag *diag);
+/* Gives a node these sources (copied) instead of those it has. */
+mtl_status ir_set_sources(ir_graph *graph, ir_node node, const uint32_t *sources, uint32_t count, base_diag *diag);
 /* Says why the sources of `node` will have no node any more. `fate` is a constant string. */
 void ir_set_fate(ir_graph *graph, ir_node node, const char *fate);
 mtl_status ir_add_source(ir_graph *graph, const char *name, const char *op, base_diag *diag, uint32_t *source);
@@ -263,6 +266,19 @@ ir_value ir_find_value(const ir_graph *graph, const char *name);
 
 /* Uses of every value, operands and graph outputs, as an array of value_count from the arena. */
 mtl_status ir_count_uses(const ir_graph *graph, base_arena *arena, base_diag *diag, uint32_t **uses);
+
+/* A value of a graph that is an input or output of a part of it. */
+typedef struct ir_port {
+    const char *name; /* must live as long as the part */
+    ir_value value;
+    bool per_user; /* an input: declared so */
+} ir_port;
+
+/* A new graph in the arena of `graph`: what `outputs` need, with the values `inputs` as its inputs. Constants share their
+ * elements with `graph`, params that are needed stay params, nodes keep their names and sources. No value may be an input
+ * twice, and every input that is needed must be there. */
+mtl_status ir_extract(const ir_graph *graph, const char *name, const ir_port *inputs, size_t input_count,
+                      const ir_port *outputs, size_t output_count, base_diag *diag, ir_graph **part);
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 

@@ -80,6 +80,16 @@ MTL_API const char *mtl_compiler_version(void);
 MTL_API mtl_status mtl_compile_file(const char *model_path, const char *plan_path, const mtl_compile_options *options,
                                     mtl_error *error);
 
+/* Cuts a twin-tower model and compiles it into three plans: PREFIX.user.plan, of the inputs that are per_user and those
+ * without candidates, whose rows are users; PREFIX.item.plan, of the others; and PREFIX.score.plan, of the outputs of both,
+ * the user's declared per_user, which has the model's outputs. The item plan's outputs do not change until the item or the
+ * model does, so that a service may store them, one row an item. All three files are written or none: beside first, then
+ * by rename; when that fails halfway no file of the three is left. `prefix` NULL compiles without writing. Scores equal those
+ * of the whole plan to float32's rounding. Errors as of mtl_compile_file; a model without per_user inputs, and one in which
+ * nothing that is worth storing depends on the others alone, are MTL_UNSUPPORTED and name what holds it back. */
+MTL_API mtl_status mtl_compile_towers(const char *model_path, const char *prefix, const mtl_compile_options *options,
+                                      mtl_error *error);
+
 #ifdef __cplusplus
 }
 #endif
