@@ -1,4 +1,6 @@
 /* Steps that compute: products, activations, and reductions along an axis. */
+#include <string.h>
+
 #include "runtime/native/native.h"
 #include "runtime/nest.h"
 #include "runtime/onednn/onednn.h"
@@ -95,6 +97,24 @@ static mtl_status linear_onednn(const runtime_context *context, linear_state *s,
     return MTL_OK;
 }
 
+/* Whether the weights are constants of which none is infinite or NaN. */
+static bool linear_is_finite(const runtime_context *context, const linear_state *s)
+{
+    if (s->w.storage != PLAN_STORAGE_CONST) {
+        return false;
+    }
+    const float *w = (const float *)(const void *)(context->view->consts + s->w.offset);
+    const size_t count = s->groups * native_panels(s->call.k, s->call.n);
+    uint32_t largest = 0; /* of magnitudes, which are ordered as their bits are */
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, w + i, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000;
+}
+
 /* Candidates of windows are a pitch apart; what lies between them and the layer's own axes are parts. */
 static void linear_windows(const runtime_context *context, linear_state *s)
 {
@@ -154,6 +174,7 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
     s->rows = runtime_elements(view, x, 0, x->rank - (s->groups > 1 ? 2 : 1));
     s->x = runtime_ref_of(view, x);
     s->w = runtime_ref_of(view, w);
+    s->call.finite = linear_is_finite(context, s);
     s->y = runtime_ref_of(view, plan_result(view, step));
     s->has_bias = bias != NULL;
     if (bias != NULL) {

@@ -5,10 +5,11 @@
 
 #include "runtime/native/elementwise.inc.h"
 #include "runtime/native/native.h"
+#include "runtime/native/panels.inc.h"
 #include "runtime/native/vec.inc.h"
+#include "runtime/native/zeros.inc.h"
 
 enum {
-    PANEL_VECS = PLAN_PANEL / LANES,
 #if LANES == 16
     BLOCK_ROWS = 8,
     BLOCK_VECS = 24, /* of 32 registers */
@@ -23,41 +24,6 @@ enum {
     CACHED_X_BYTES = 256 << 10,
     CACHED_K = 1024,
 };
-
-typedef struct linear_block {
-    const float *x, *w, *bias; /* bias NULL: none, or not the first part of k */
-    float *y;
-    size_t x_stride, w_stride, y_stride; /* w_stride: floats of a panel */
-    size_t k;
-    size_t columns;     /* that may be written; panels beyond are not touched */
-    bool resume;        /* y holds the sums over the k before */
-    const float *start; /* of column 0 of row 0; NULL: none, or not the first part of k */
-    size_t start_stride;
-    const int32_t *start_rows; /* from row 0 on; NULL: rows follow each other */
-    float floor;               /* 0: relu; -infinity: none */
-} linear_block;
-
-INLINE vec load_columns(const float *p, size_t column, size_t columns)
-{
-    if (column + LANES <= columns) {
-        return load(p + column);
-    }
-    return column < columns ? load_tail(p + column, columns - column) : splat(0);
-}
-
-INLINE void store_columns(float *p, vec v, size_t column, size_t columns)
-{
-    if (column + LANES <= columns) {
-        store(p + column, v);
-    } else if (column < columns) {
-        store_tail(p + column, v, columns - column);
-    }
-}
-
-INLINE const float *linear_start(const linear_block *block, size_t row)
-{
-    return block->start + block->start_stride * (block->start_rows != NULL ? (size_t)block->start_rows[row] : row);
-}
 
 /* ROWS and PANELS are constants after inlining. */
 INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, const unsigned PANELS)
@@ -108,7 +74,7 @@ INLINE void linear_block_run(const linear_block *block, const unsigned ROWS, con
     for (unsigned r = 0; r < ROWS; r++) {
         UNROLL
         for (unsigned v = 0; v < VECS; v++) {
-            store_columns(block->y + r * block->y_stride, max_second(least, sums[r][v]), v * LANES, block->columns);
+            store_columns(block->y + r * block->y_stride, linear_result(sums[r][v], least), v * LANES, block->columns);
         }
     }
 }
@@ -191,6 +157,43 @@ static void linear_pass(const native_linear *call, linear_block block, size_t ro
                 p += step;
             }
             row += count;
+        }
+    }
+}
+
+/* As linear_pass, strips of k with many zeros by zeros_pass: features that are concatenated to what comes from a relu have
+ * none. Bits are the same, so the first rows may decide for the others. */
+static void linear_part(const native_linear *call, linear_block part, size_t rows)
+{
+    const size_t strips = (part.k + ZEROS_STRIP - 1) / ZEROS_STRIP;
+    if (!call->finite || call->n <= (ZEROS_LEAST_PANELS - 1) * PLAN_PANEL || strips == 0 || strips > ZEROS_WORDS) {
+        linear_pass(call, part, rows);
+        return;
+    }
+    for (size_t first = 0, next; first < part.k; first = next) {
+        linear_block run = part;
+        run.x += first;
+        run.w += first * PLAN_PANEL;
+        bool zeros = false;
+        for (next = first; next < part.k;) {
+            const size_t k = part.k - next < ZEROS_STRIP ? part.k - next : ZEROS_STRIP;
+            linear_block strip = part;
+            strip.x += next;
+            const bool pay = zeros_pay(&strip, k, rows);
+            if (next > first && pay != zeros) {
+                break;
+            }
+            zeros = pay;
+            next += k;
+        }
+        run.k = next - first;
+        run.resume = part.resume || first > 0;
+        run.start = first > 0 ? NULL : part.start;
+        run.floor = next < part.k ? -INFINITY : part.floor;
+        if (zeros) {
+            zeros_pass(run, rows);
+        } else {
+            linear_pass(call, run, rows);
         }
     }
 }
@@ -332,6 +335,7 @@ static void linear_columns(const native_linear *call)
                 .w_stride = call->k * PLAN_PANEL,
                 .y_stride = call->y_stride,
                 .k = k,
+                .columns = call->n,
                 .resume = first > 0,
                 .floor = last && call->act == PLAN_UNARY_relu ? 0 : -INFINITY,
                 .start = first > 0 || call->start == NULL ? NULL
@@ -340,7 +344,7 @@ static void linear_columns(const native_linear *call)
                 .start_stride = call->start_stride,
                 .start_rows = call->start_rows != NULL ? call->start_rows + row : NULL,
             };
-            linear_pass(call, block, rows);
+            linear_part(call, block, rows);
             first += k;
         } while (first < call->k);
         if (call->act != PLAN_UNARY_none && call->act != PLAN_UNARY_relu) {

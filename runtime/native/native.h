@@ -41,6 +41,7 @@ typedef struct native_linear {
     const float *start;
     size_t start_stride;
     const int32_t *start_rows;
+    bool finite; /* all of w is finite: where x is 0, w need not be read. Changes no bit of y. */
 } native_linear;
 
 /* Shares of vectors: every gate of a ranker with its experts, or a cross-stitch unit.

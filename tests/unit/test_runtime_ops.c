@@ -73,6 +73,46 @@ static void test_linear(void **state)
     }
 }
 
+/* 0 times an infinite weight is NaN: zeros of x may be left out only where no weight is infinite. */
+static void test_linear_infinite(void **state)
+{
+    (void)state;
+    enum { K = 70, N = 100, ROWS = 40 };
+    static float w[K * N], x[ROWS * K], y[ROWS * N];
+    uint64_t seed = 5;
+    fill_random(&seed, MTL_F32, w, K * N);
+    fill_random(&seed, MTL_F32, x, ROWS * K);
+    for (size_t i = 0; i < ROWS * K; i++) {
+        x[i] = fmaxf(x[i], 0);
+    }
+    w[30 * N + 90] = INFINITY;
+    w[40 * N + 7] = NAN;
+    maker m;
+    const void *data;
+    size_t size;
+    maker_begin(&m);
+    const uint32_t in = maker_input(&m, "x", MTL_F32, (int64_t[]){B, K}, 2);
+    const uint32_t out = maker_output(&m, "y", MTL_F32, (int64_t[]){B, N}, 2);
+    const uint32_t weights = maker_weights(&m, 1, K, N, w);
+    maker_step(&m, PLAN_OP_linear, 0, (uint32_t[]){in, weights}, 2, out, (int64_t[]){0, 0, 0}, 3);
+    maker_finish(&m, &data, &size);
+    mtl_plan *plan = open_plan(data, size, MTL_PROVIDER_AUTO, MTL_ISA_AUTO);
+    mtl_session *session = open_session(plan, 16, 0);
+    mtl_error error;
+    require(mtl_session_run(session, ROWS, (const void *[]){x}, (void *[]){y}, &error), &error);
+    for (size_t r = 0; r < ROWS; r++) {
+        for (size_t j = 0; j < N; j++) {
+            const float got = y[r * N + j];
+            assert_true(j == 7    ? isnan(got)
+                        : j == 90 ? isnan(got) == (x[r * K + 30] == 0) && !isfinite(got)
+                                  : isfinite(got));
+        }
+    }
+    mtl_session_destroy(session);
+    mtl_plan_close(plan);
+    base_arena_free(&m.arena);
+}
+
 static void test_matmul(void **state)
 {
     (void)state;
@@ -591,13 +631,17 @@ static void test_chain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),    cmocka_unit_test(test_matmul),       cmocka_unit_test(test_unary),
-        cmocka_unit_test(test_binary),    cmocka_unit_test(test_where),        cmocka_unit_test(test_cast),
-        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_reduce),       cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_transpose), cmocka_unit_test(test_slice),        cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_expand),    cmocka_unit_test(test_gather),       cmocka_unit_test(test_bag),
-        cmocka_unit_test(test_mix),       cmocka_unit_test(test_gru),          cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_chain),     cmocka_unit_test(test_batch_gather), cmocka_unit_test(test_top_k),
+        cmocka_unit_test(test_linear),       cmocka_unit_test(test_linear_infinite),
+        cmocka_unit_test(test_matmul),       cmocka_unit_test(test_unary),
+        cmocka_unit_test(test_binary),       cmocka_unit_test(test_where),
+        cmocka_unit_test(test_cast),         cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_reduce),       cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_transpose),    cmocka_unit_test(test_slice),
+        cmocka_unit_test(test_concat),       cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_gather),       cmocka_unit_test(test_bag),
+        cmocka_unit_test(test_mix),          cmocka_unit_test(test_gru),
+        cmocka_unit_test(test_scan),         cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_batch_gather), cmocka_unit_test(test_top_k),
     };
     return cmocka_run_group_tests_name("runtime ops", tests, NULL, NULL);
 }
