@@ -29,6 +29,16 @@ int runtime_cmd_param(const tool_args *args, const char *text, runtime_cmd_param
 mtl_status runtime_cmd_set_params(const mtl_plan *plan, mtl_session *session, const runtime_cmd_params *params,
                                   mtl_error *error);
 
+/* --only: the outputs that the names and patterns in `only`, with commas between them, match; NULL: all. Chooses them in a session
+ * of the plan, and tells in wanted[output], 0 or 1. Errors: MTL_INVALID_ARGUMENT, MTL_OUT_OF_MEMORY. */
+mtl_status runtime_cmd_want(const mtl_plan *plan, mtl_session *session, const char *only, unsigned char *wanted,
+                            mtl_error *error);
+
+#define RUNTIME_CMD_ONLY                                                                                               \
+    {                                                                                                                  \
+        "only", 0, "NAME,...",                                                                                         \
+            "only these outputs, without what the others alone need;\n'*' is any characters, '?' one (default: all)"   \
+    }
 #define RUNTIME_CMD_PARAM                                                                                              \
     {                                                                                                                  \
         "param", 0, "NAME=NUMBERS", "set a param of the plan: NUMBER,NUMBER,... row-major; may be repeated"            \

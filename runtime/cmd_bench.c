@@ -26,6 +26,7 @@ typedef struct bench_options {
     mtl_plan_options open;
     mtl_session_options session;
     runtime_cmd_params params;
+    const char *only; /* outputs, NULL: all */
     long long rows[MOST_ROW_COUNTS], threads[MOST_ROW_COUNTS];
     size_t row_counts, thread_counts, callers;
     double seconds;
@@ -103,9 +104,14 @@ static void worker_new(bench_worker *w)
     if (w->status == MTL_OK) {
         w->status = runtime_cmd_set_params(w->plan, w->session, &w->options->params, &w->error);
     }
+    unsigned char *wanted = calloc(count, 1);
+    if (w->status == MTL_OK && wanted != NULL) {
+        w->status = runtime_cmd_want(w->plan, w->session, w->options->only, wanted, &w->error);
+    }
     w->outputs = calloc(count, sizeof *w->outputs);
     w->samples = malloc(MOST_SAMPLES * sizeof *w->samples);
-    bool made = w->outputs != NULL && w->samples != NULL;
+    bool made = w->outputs != NULL && w->samples != NULL && wanted != NULL;
+    free(wanted);
     for (size_t i = 0; made && i < count; i++) {
         size_t bytes;
         made = runtime_bench_bytes(mtl_plan_output(w->plan, i), w->rows, &bytes) &&
@@ -195,6 +201,7 @@ static int measure_workers(bench_worker *workers, const bench_options *options, 
     if (failed == 0) {
         bench->workspace_bytes = mtl_session_workspace_size(workers[0].session);
         bench->tile_rows = mtl_session_tile_rows(workers[0].session);
+        runtime_bench_flops(workers[0].session, &bench->flops_per_row, &bench->all_flops_per_row);
         failed = run_workers(workers, options->callers);
     }
     return failed != 0 ? failed : tell_failure(workers, options);
@@ -271,6 +278,9 @@ static void print_table(const tool_bench *bench)
     }
     printf("%s: %zu bytes of workspace, tiles of %zu rows, %s kernels for %s\n", bench->plan, bench->workspace_bytes,
            bench->tile_rows, bench->provider, bench->isa);
+    if (bench->only != NULL) {
+        printf("only %s: %llu of %llu FLOPs a row\n", bench->only, bench->flops_per_row, bench->all_flops_per_row);
+    }
     printf("%8s %8s %12s %12s %14s\n", "rows", "threads", "median us", "p99 us", "rows/s");
     for (size_t i = 0; i < bench->result_count; i++) {
         const tool_bench_result *r = &bench->results[i];
@@ -309,6 +319,7 @@ static int profile_plan(mtl_plan *plan, const bench_options *options, const int6
                                            .trace = options->trace,
                                            .session = options->session,
                                            .params = &options->params,
+                                           .only = options->only,
                                            .rows = options->rows,
                                            .row_counts = options->row_counts,
                                            .seconds = options->seconds,
@@ -334,6 +345,7 @@ static int bench_plan(mtl_plan *plan, const bench_options *options)
             .isa = plan->native->name,
             .version = mtl_runtime_version(),
             .callers = (int)options->callers,
+            .only = options->only,
             .results = results,
         };
         fit_limits(plan, options, limits); /* what still fails is told by the measurement */
@@ -384,6 +396,7 @@ enum {
     OPTION_JSON,
     OPTION_PROFILE,
     OPTION_TRACE,
+    OPTION_ONLY,
     OPTION_PARAM,
     OPTION_PROVIDER,
     OPTION_ISA,
@@ -404,6 +417,7 @@ static const tool_option option_table[OPTION_COUNT] = {
                         "tell the time, FLOPs and bytes of each step, and its share of\nwhat this machine can do"},
     [OPTION_TRACE] = {"trace", 0, "FILE",
                       "with --profile (implied): write Chrome trace JSON, for Perfetto\nor about://tracing"},
+    [OPTION_ONLY] = RUNTIME_CMD_ONLY,
     [OPTION_PARAM] = RUNTIME_CMD_PARAM,
     [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
     [OPTION_ISA] = RUNTIME_CMD_ISA,
@@ -441,6 +455,7 @@ static int read_arguments(tool_args *args, bench_options *options)
         case OPTION_JSON: options->json = true; break;
         case OPTION_TRACE: options->trace = value; /* fallthrough */
         case OPTION_PROFILE: options->profile = true; break;
+        case OPTION_ONLY: options->only = value; break;
         case OPTION_PARAM: failed = runtime_cmd_param(args, value, &options->params); break;
         case OPTION_PROVIDER: failed = runtime_cmd_provider(args, value, &options->open); break;
         case OPTION_ISA: failed = runtime_cmd_isa(args, value, &options->open); break;

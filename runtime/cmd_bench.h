@@ -23,11 +23,15 @@ bool runtime_bench_bytes(const mtl_tensor_info *info, int64_t rows, size_t *byte
 bool runtime_bench_inputs_new(const mtl_plan *plan, int64_t rows, const int64_t *limits, runtime_bench_inputs *inputs);
 void runtime_bench_inputs_free(runtime_bench_inputs *inputs);
 
+/* FLOPs of one candidate: of the outputs that are chosen in the session, and of all. */
+void runtime_bench_flops(const mtl_session *session, unsigned long long *chosen, unsigned long long *all);
+
 typedef struct runtime_bench_profile_options {
     const char *path, *provider; /* of the plan; as asked for */
     const char *trace;           /* a file to write, or NULL */
     mtl_session_options session;
     const runtime_cmd_params *params;
+    const char *only; /* outputs, NULL: all */
     const long long *rows;
     size_t row_counts;
     double seconds; /* for each row count */

@@ -8,6 +8,7 @@
 #include "runtime/cmd_bench.h"
 #include "runtime/machine.h"
 #include "runtime/profile.h"
+#include "runtime/wanted.h"
 
 enum {
     WARM_UP_CALLS = 5,
@@ -88,6 +89,11 @@ static mtl_status work_new(profile_work *w)
     options.max_rows = (size_t)w->rows;
     BASE_TRY(mtl_session_create(w->plan, &options, &w->session, &w->error));
     BASE_TRY(runtime_cmd_set_params(w->plan, w->session, w->options->params, &w->error));
+    unsigned char *wanted = calloc(count, 1);
+    BASE_TRY_MEMORY(wanted, &diag);
+    mtl_status chosen = runtime_cmd_want(w->plan, w->session, w->options->only, wanted, &w->error);
+    free(wanted);
+    BASE_TRY(chosen);
     w->most_calls = steps > 0 ? MOST_SAMPLES / steps : MOST_CALLS;
     w->most_calls = w->most_calls < LEAST_CALLS ? LEAST_CALLS : w->most_calls;
     w->most_calls = w->most_calls > MOST_CALLS ? MOST_CALLS : w->most_calls;
@@ -168,6 +174,24 @@ static uint64_t bytes_of_values(const plan_view *view, uint64_t rows)
     return affine(view->meta->request_bytes, view->meta->row_bytes, 1, rows);
 }
 
+/* What of the numbers of a step the chosen outputs need. */
+static uint64_t share(uint64_t number, uint64_t computed, uint64_t all)
+{
+    return computed == all ? number : (uint64_t)((double)number / (double)all * (double)computed);
+}
+
+void runtime_bench_flops(const mtl_session *session, unsigned long long *chosen, unsigned long long *all)
+{
+    const plan_view *view = &session->plan->view;
+    *chosen = *all = 0;
+    for (size_t i = 0; i < view->step_count; i++) {
+        uint64_t flops = plan_step_cost(view, &view->steps[i]).flops_per_row, computed, whole;
+        runtime_wanted_share(session, i, &computed, &whole);
+        *chosen += share(flops, computed, whole);
+        *all += flops;
+    }
+}
+
 static void fill_step(const profile_work *w, size_t i, uint64_t tiles, size_t level, tool_profile_step *s)
 {
     const plan_view *view = &w->plan->view;
@@ -181,9 +205,12 @@ static void fill_step(const profile_work *w, size_t i, uint64_t tiles, size_t le
     s->function = plan_function_name(step->op, step->function);
     s->label = plan_string(view, step->label);
     s->kernel = runtime_step_kernel(w->plan, i);
-    s->flops = affine(cost.flops_fixed, cost.flops_per_row, times, rows);
-    s->weight_bytes = affine(cost.weight_bytes, 0, times, rows);
-    s->activation_bytes = affine(cost.bytes_fixed - cost.weight_bytes, cost.bytes_per_row, times, rows);
+    uint64_t computed, all;
+    runtime_wanted_share(w->session, i, &computed, &all);
+    s->flops = share(affine(cost.flops_fixed, cost.flops_per_row, times, rows), computed, all);
+    s->weight_bytes = share(affine(cost.weight_bytes, 0, times, rows), computed, all);
+    s->activation_bytes =
+        share(affine(cost.bytes_fixed - cost.weight_bytes, cost.bytes_per_row, times, rows), computed, all);
     const tool_machine *m = w->machine;
     size_t weights = tool_machine_level(m, bytes_of_weights(view));
     double compute = (double)s->flops / m->flops;

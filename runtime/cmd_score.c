@@ -16,6 +16,7 @@ typedef struct score_options {
     mtl_session_options session;
     runtime_cmd_params params;
     runtime_score_request request;
+    const char *only; /* outputs, NULL: all */
     size_t threads; /* of a pool; 0, 1: this thread alone */
 } score_options;
 
@@ -82,12 +83,32 @@ static void report_outside(const mtl_plan *plan, const mtl_session *session)
     }
 }
 
+/* Chooses the outputs that are asked for and makes places for them: data[i] of output i, NULL for others; and their arrays,
+ * `used` of them. */
+static mtl_status make_outputs(const mtl_plan *plan, mtl_session *session, const score_options *options, int64_t rows,
+                               tool_array *arrays, void **data, size_t *used, mtl_error *error)
+{
+    base_diag diag = {.error = error};
+    size_t count = mtl_plan_output_count(plan);
+    unsigned char *wanted = calloc(count, 1);
+    *used = 0;
+    BASE_TRY_MEMORY(wanted, &diag);
+    mtl_status status = runtime_cmd_want(plan, session, options->only, wanted, error);
+    for (size_t i = 0; i < count && status == MTL_OK; i++) {
+        if (wanted[i] != 0 && !make_output(mtl_plan_output(plan, i), rows, &arrays[(*used)++], &data[i])) {
+            status = base_fail_memory(&diag);
+        }
+    }
+    free(wanted);
+    return status;
+}
+
 static int score_rows(mtl_plan *plan, const score_options *options, const tool_npz *npz, const runtime_score_inputs *in)
 {
     int64_t rows = in->rows;
     mtl_error error = {.message = "out of memory"};
     base_diag diag = {.error = &error};
-    size_t count = mtl_plan_output_count(plan);
+    size_t count = mtl_plan_output_count(plan), used = 0;
     mtl_session_options session_options = options->session;
     if (session_options.max_rows == 0) {
         session_options.max_rows = (size_t)rows; /* read by plans that run whole batches only */
@@ -107,8 +128,8 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
     if (status == MTL_OK && (arrays == NULL || data == NULL)) {
         status = MTL_OUT_OF_MEMORY;
     }
-    for (size_t i = 0; i < count && status == MTL_OK; i++) {
-        status = make_output(mtl_plan_output(plan, i), rows, &arrays[i], &data[i]) ? MTL_OK : MTL_OUT_OF_MEMORY;
+    if (status == MTL_OK) {
+        status = make_outputs(plan, session, options, rows, arrays, data, &used, &error);
     }
     if (status == MTL_OK) {
         status = set_params(plan, session, options, npz, &error);
@@ -130,7 +151,7 @@ static int score_rows(mtl_plan *plan, const score_options *options, const tool_n
     }
     if (status == MTL_OK) {
         report_outside(plan, session);
-        status = write_outputs(options->outputs, arrays, count, &diag);
+        status = write_outputs(options->outputs, arrays, used, &diag);
     }
     for (size_t i = 0; data != NULL && i < count; i++) {
         free(data[i]);
@@ -179,6 +200,7 @@ int runtime_cmd_score(int argc, char **argv)
     enum {
         OPTION_INPUTS,
         OPTION_OUTPUTS,
+        OPTION_ONLY,
         OPTION_PARAM,
         OPTION_PROVIDER,
         OPTION_ISA,
@@ -194,6 +216,7 @@ int runtime_cmd_score(int argc, char **argv)
         [OPTION_INPUTS] = {"inputs", 'i', "IN.npz",
                            "one array for every input of the plan, by name; others set params"},
         [OPTION_OUTPUTS] = {"outputs", 'o', "OUT.npz", "written whole or not at all"},
+        [OPTION_ONLY] = RUNTIME_CMD_ONLY,
         [OPTION_PARAM] = RUNTIME_CMD_PARAM,
         [OPTION_PROVIDER] = RUNTIME_CMD_PROVIDER,
         [OPTION_ISA] = RUNTIME_CMD_ISA,
@@ -224,6 +247,7 @@ int runtime_cmd_score(int argc, char **argv)
         switch (option) {
         case OPTION_INPUTS: options.inputs = value; break;
         case OPTION_OUTPUTS: options.outputs = value; break;
+        case OPTION_ONLY: options.only = value; break;
         case OPTION_PARAM: failed = runtime_cmd_param(&args, value, &options.params); break;
         case OPTION_PROVIDER: failed = runtime_cmd_provider(&args, value, &options.open); break;
         case OPTION_ISA: failed = runtime_cmd_isa(&args, value, &options.open); break;

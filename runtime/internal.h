@@ -54,6 +54,8 @@ typedef struct runtime_frame {
     const int32_t *user;           /* of each candidate of the call; NULL: all are of user 0 */
     struct onednn_session *onednn; /* NULL: no step goes there */
     _Atomic uint64_t *outside;     /* the session's counters of ids outside of their tables; NULL: not counted */
+    const struct runtime_wanted *wanted; /* NULL: all outputs are; wanted.h */
+    const unsigned char *apart;    /* by output: 1 where it begins with the tile's first candidate; NULL: none does */
     base_diag *diag;
 } runtime_frame;
 
@@ -62,8 +64,11 @@ static inline unsigned char *runtime_out(const runtime_frame *frame, const runti
     switch (ref->storage) {
     case PLAN_STORAGE_ROW: return frame->row + ref->offset * (uint64_t)frame->height + ref->start;
     case PLAN_STORAGE_REQUEST: return frame->request + ref->offset * (uint64_t)frame->max_users + ref->start;
-    default: return (unsigned char *)frame->outputs[ref->index] + ref->per_row * (uint64_t)frame->first + ref->start;
+    default: break;
     }
+    bool apart = frame->apart != NULL && frame->apart[ref->index] != 0;
+    return (unsigned char *)frame->outputs[ref->index] + (apart ? 0 : ref->per_row * (uint64_t)frame->first) +
+           ref->start;
 }
 
 static inline const unsigned char *runtime_in(const runtime_frame *frame, const runtime_ref *ref)
@@ -97,8 +102,17 @@ static inline size_t runtime_user_end(const runtime_frame *frame, size_t row)
 typedef struct runtime_step runtime_step;
 typedef mtl_status (*runtime_step_run)(const void *state, const runtime_frame *frame);
 
+/* Columns [from, to) of a group of a linear layer, as native_linear_columns takes them; tasks [from, to) of a mix. */
+typedef struct runtime_part {
+    uint32_t group;
+    uint32_t from, to;
+} runtime_part;
+/* Computes that part of the result, with the bits that the whole step gives it. */
+typedef mtl_status (*runtime_step_run_part)(const void *state, const runtime_frame *frame, const runtime_part *part);
+
 struct runtime_step {
     runtime_step_run run;
+    runtime_step_run_part run_part; /* NULL: the step has no parts */
     const void *state;
     const char *kernel; /* who computes it: "native avx512", "onednn brg:avx512_core", "plain"; NULL while preparing:
                          * the plan's native kernels */
@@ -108,6 +122,7 @@ struct native_kernels;
 struct onednn_context;
 struct onednn_session;
 struct onednn_step;
+typedef struct runtime_wanted runtime_wanted;
 
 struct mtl_plan {
     mtl_allocator allocator;
@@ -140,10 +155,12 @@ struct mtl_session {
     unsigned char *request, *row;   /* the rest: request values, the values of `threads` tiles, oneDNN's scratch */
     _Atomic uint64_t *outside;      /* by lookup of the plan: ids outside of the table so far */
     struct onednn_session **onednn; /* NULL, or one for each thread */
+    runtime_wanted *wanted;         /* NULL: the plan has one output */
 };
 
-/* Bytes between the start of a session's block and its workspace, or counters and oneDNN's sessions if there are some. */
-enum { RUNTIME_SESSION_HEADER = 192 };
+/* Bytes between the start of a session's block and its workspace, or counters, oneDNN's sessions and the choice of
+ * outputs if there are some. */
+enum { RUNTIME_SESSION_HEADER = 256 };
 
 /* run.c: how the rows of a call are cut into tiles: `tiles` of them, as many for each thread, over which blocks of so
  * many rows are spread evenly. No tile is empty or higher than `height`, a multiple of 16. */

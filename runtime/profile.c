@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/wanted.h"
+
 uint64_t runtime_profile_now(void)
 {
     struct timespec time;
@@ -36,7 +38,7 @@ static mtl_status run_steps(const mtl_plan *plan, size_t from, size_t to, int64_
 {
     for (size_t i = from; i < to; i++) {
         uint64_t begin = *now;
-        BASE_TRY(plan->steps[i].run(plan->steps[i].state, frame));
+        BASE_TRY(runtime_run_step(plan, i, frame));
         *now = runtime_profile_now();
         uint64_t took = *now - begin;
         profile->step_ns[i] += took > profile->clock_ns ? took - profile->clock_ns : 0;

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "runtime/internal.h"
+#include "runtime/wanted.h"
 
 enum {
     BLOCK_ROWS = 8,        /* of the native kernels' widest blocks: tiles that are a multiple leave none half full */
@@ -74,17 +74,17 @@ static mtl_status check_call(const mtl_session *session, const mtl_call *call, b
         }
     }
     for (size_t i = 0; i < output_count; i++) {
-        if (outputs[i] == NULL) {
+        if (outputs[i] == NULL && runtime_is_wanted(session->wanted, i)) {
             return base_fail(diag, MTL_INVALID_ARGUMENT, "output '%s' is NULL", plan->signature[input_count + i].name);
         }
     }
     return check_users(session, call, diag);
 }
 
-static mtl_status run_steps(const runtime_step *steps, size_t count, const runtime_frame *frame)
+static mtl_status run_steps(const mtl_plan *plan, size_t from, size_t to, const runtime_frame *frame)
 {
-    for (size_t i = 0; i < count; i++) {
-        mtl_status status = steps[i].run(steps[i].state, frame);
+    for (size_t i = from; i < to; i++) {
+        mtl_status status = runtime_run_step(plan, i, frame);
         if (status != MTL_OK) {
             return status;
         }
@@ -96,6 +96,7 @@ static mtl_status run_steps(const runtime_step *steps, size_t count, const runti
 typedef struct tiled_call {
     const mtl_session *session;
     const runtime_frame *frame; /* of the whole call */
+    void *const *outputs;       /* the caller's */
     runtime_tiling tiling;
     _Atomic int64_t next;   /* the tile to be given out */
     _Atomic int64_t failed; /* the first tile that failed, or `tiles` */
@@ -135,8 +136,7 @@ int64_t runtime_tile_begin(const runtime_tiling *tiling, int64_t tile)
 static mtl_status run_rows(const mtl_session *session, const runtime_frame *frame)
 {
     const plan_view *view = &session->plan->view;
-    size_t request_steps = view->meta->request_step_count;
-    return run_steps(session->plan->steps + request_steps, view->step_count - request_steps, frame);
+    return run_steps(session->plan, view->meta->request_step_count, view->step_count, frame);
 }
 
 /* A thread's part: tiles, until none is left or one before it has failed. */
@@ -148,6 +148,9 @@ static void run_tiles(void *argument, size_t thread)
     frame.row = session->row + thread * session->tile_bytes;
     frame.onednn = session->onednn != NULL ? session->onednn[thread] : NULL;
     frame.diag = NULL;
+    if (frame.wanted != NULL) {
+        runtime_wanted_outputs(frame.wanted, thread, call->outputs, &frame);
+    }
     for (;;) {
         int64_t tile = atomic_fetch_add(&call->next, 1);
         int64_t failed = atomic_load(&call->failed);
@@ -200,10 +203,10 @@ static int64_t threads_for(const mtl_session *session, int64_t rows)
     return worth < 1 ? 1 : worth < most ? worth : most;
 }
 
-static mtl_status run_tiled(const mtl_session *session, const runtime_frame *frame)
+static mtl_status run_tiled(const mtl_session *session, const runtime_frame *frame, void *const *outputs)
 {
     int64_t rows = frame->total_rows, threads = threads_for(session, rows);
-    tiled_call call = {.session = session, .frame = frame};
+    tiled_call call = {.session = session, .frame = frame, .outputs = outputs};
     call.tiling = runtime_cut(rows, frame->height, threads, session->onednn != NULL);
     call.failed = call.tiling.tiles;
     threads = threads < call.tiling.tiles ? threads : call.tiling.tiles;
@@ -240,6 +243,10 @@ mtl_status runtime_begin(const mtl_session *session, const mtl_call *call, base_
         .outside = session->outside,
         .diag = diag,
     };
+    if (session->wanted != NULL && session->wanted->some && call->rows > 0) {
+        frame->wanted = session->wanted;
+        runtime_wanted_outputs(frame->wanted, 0, call->outputs, frame);
+    }
     return MTL_OK;
 }
 
@@ -261,8 +268,8 @@ static mtl_status run_call(const mtl_session *session, const mtl_call *call, bas
     }
     const mtl_plan *plan = session->plan;
     runtime_frame users = runtime_users_frame(&frame);
-    BASE_TRY(run_steps(plan->steps, plan->view.meta->request_step_count, &users));
-    return session->max_rows > 0 ? run_rows(session, &frame) : run_tiled(session, &frame);
+    BASE_TRY(run_steps(plan, 0, plan->view.meta->request_step_count, &users));
+    return session->max_rows > 0 ? run_rows(session, &frame) : run_tiled(session, &frame, call->outputs);
 }
 
 mtl_status mtl_session_run(mtl_session *session, int64_t rows, const void *const *inputs, void *const *outputs,

@@ -8,6 +8,7 @@
 #include "runtime/internal.h"
 #include "runtime/onednn/onednn.h"
 #include "runtime/pool.h"
+#include "runtime/wanted.h"
 
 enum {
     ALIGNMENT = 64,
@@ -71,9 +72,9 @@ static size_t height_for_cache(const plan_view *view)
 }
 
 /* What a session's block holds, in this order, each from a multiple of 64 bytes: the session, its counters of ids, the
- * table of oneDNN's sessions if it is forced; and the workspace: params, request values, the tiles, oneDNN's scratch beside each tile. */
+ * table of oneDNN's sessions if it is forced, its choice of outputs (wanted.h); and the workspace: params, request values, the tiles, oneDNN's scratch beside each tile. */
 typedef struct layout {
-    size_t counters, table;         /* bytes */
+    size_t counters, table, wanted; /* bytes */
     size_t tile, scratch;           /* of one thread */
     size_t request;                 /* of all users */
     size_t tiles, workspace, block; /* of all */
@@ -100,7 +101,8 @@ static bool lay_out(const mtl_plan *plan, size_t tile_rows, size_t threads, size
            base_add_size(l->workspace, (size_t)param_bytes, &l->workspace) &&
            base_add_size(l->workspace, all_scratch, &l->workspace) &&
            base_add_size(l->workspace, RUNTIME_SESSION_HEADER, &l->block) &&
-           base_add_size(l->block, l->counters, &l->block) && base_add_size(l->block, l->table, &l->block);
+           base_add_size(l->block, l->counters, &l->block) && base_add_size(l->block, l->table, &l->block) &&
+           runtime_wanted_bytes(plan, tile_rows, threads, &l->wanted) && base_add_size(l->block, l->wanted, &l->block);
 }
 
 static mtl_status choose_height(const mtl_plan *plan, const mtl_session_options *options, base_diag *diag,
@@ -200,7 +202,8 @@ static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, si
     for (size_t i = 0; i < plan->lookup_count; i++) {
         atomic_init(&session->outside[i], 0);
     }
-    session->params = table + l.table;
+    session->wanted = runtime_wanted_new(plan, tile_rows, threads, table + l.table);
+    session->params = table + l.table + l.wanted;
     session->request = session->params + plan_param_bytes(&plan->view);
     session->row = session->request + l.request;
     runtime_reset_params(session);

@@ -12,7 +12,7 @@ typedef struct linear_state {
     bool users; /* the start is the users', one for each */
     runtime_affine rows;
     size_t groups, x_group, y_group;
-    size_t parts;      /* of a row, for windows: as many layers with the same weights side by side */
+    size_t parts;      /* of a row, for windows: as many layers with the same weights side by side; else 1 */
     size_t start_part; /* floats from the start of one part to that of the next */
     native_linear call;
     const native_kernels *native;
@@ -66,6 +66,25 @@ static mtl_status linear_run_grouped(const void *state, const runtime_frame *fra
     return MTL_OK;
 }
 
+static mtl_status linear_run_columns(const void *state, const runtime_frame *frame, const runtime_part *part)
+{
+    const linear_state *s = state;
+    const native_linear all = linear_call(s, frame);
+    native_linear call = native_linear_columns(&all, part->from, part->to);
+    call.x += part->group * s->x_group;
+    call.w += part->group * native_panels(all.k, all.n);
+    call.bias += call.bias != NULL ? part->group * native_padded(all.n) : 0;
+    call.start += call.start != NULL ? part->group * all.n : 0;
+    call.y += part->group * s->y_group;
+    for (size_t i = 0; i < s->parts; i++) {
+        s->native->linear(&call);
+        call.x += s->groups * all.k;
+        call.y += s->groups * all.n;
+        call.start += call.start != NULL ? s->start_part : 0;
+    }
+    return MTL_OK;
+}
+
 static mtl_status linear_run_onednn(const void *state, const runtime_frame *frame)
 {
     const linear_state *s = state;
@@ -92,6 +111,7 @@ static mtl_status linear_onednn(const runtime_context *context, linear_state *s,
         return status == MTL_UNSUPPORTED ? MTL_OK : status;
     }
     result->run = linear_run_onednn;
+    result->run_part = NULL;
     result->kernel = runtime_onednn_name(context, s->onednn);
     BASE_TRY_MEMORY(result->kernel, context->diag);
     return MTL_OK;
@@ -161,6 +181,7 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
     size_t k = (size_t)plan_dims(view, w)[1].fixed, n = (size_t)plan_dims(view, w)[2].fixed;
     s->x_group = k;
     s->y_group = n;
+    s->parts = 1;
     s->call = (native_linear){
         .x_stride = s->groups * k,
         .y_stride = s->groups * n,
@@ -180,7 +201,8 @@ mtl_status runtime_prepare_linear(const runtime_context *context, runtime_step *
     if (bias != NULL) {
         s->bias = runtime_ref_of(view, bias);
     }
-    *result = (runtime_step){.run = s->groups > 1 ? linear_run_grouped : linear_run, .state = s};
+    *result = (runtime_step){
+        .run = s->groups > 1 ? linear_run_grouped : linear_run, .run_part = linear_run_columns, .state = s};
     const bool starts = step->input_count > 3 && plan_operand(view, step, 3) != NULL;
     const bool apart = starts && linear_start(context, s);
     if (apart || runtime_has_window(context)) {

@@ -11,14 +11,32 @@ typedef struct mix_state {
     const native_kernels *native;
 } mix_state;
 
-static mtl_status mix_run(const void *state, const runtime_frame *frame)
+static native_mix mix_call(const mix_state *s, const runtime_frame *frame)
 {
-    const mix_state *s = state;
     native_mix call = s->call;
     call.weights = (const float *)runtime_in(frame, &s->weights);
     call.values = (const float *)runtime_in(frame, &s->values);
     call.y = (float *)runtime_out(frame, &s->y);
     call.rows = (size_t)runtime_at(s->rows, frame->rows);
+    return call;
+}
+
+static mtl_status mix_run(const void *state, const runtime_frame *frame)
+{
+    const mix_state *s = state;
+    const native_mix call = mix_call(s, frame);
+    s->native->mix(&call);
+    return MTL_OK;
+}
+
+static mtl_status mix_run_tasks(const void *state, const runtime_frame *frame, const runtime_part *part)
+{
+    const mix_state *s = state;
+    native_mix call = mix_call(s, frame);
+    call.weights += part->from * call.experts;
+    call.index += part->from * call.experts;
+    call.y += part->from * call.h;
+    call.tasks = part->to - part->from;
     s->native->mix(&call);
     return MTL_OK;
 }
@@ -57,7 +75,7 @@ mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *res
         .function = (plan_mix)context->step->function,
     };
     s->call.same_index = same_index(&s->call);
-    *result = (runtime_step){.run = mix_run, .state = s};
+    *result = (runtime_step){.run = mix_run, .run_part = mix_run_tasks, .state = s};
     return MTL_OK;
 }
 

@@ -46,10 +46,12 @@ mtl_status tool_bench_print_json(const tool_bench *bench, FILE *out, base_diag *
     if (results == NULL) {
         return base_fail_memory(diag);
     }
-    return tool_json_print(json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:o}", "plan", tool_json_text(bench->plan),
-                                     "provider", tool_json_text(bench->provider), "isa", tool_json_text(bench->isa),
-                                     "version", tool_json_text(bench->version), "workspace_bytes",
-                                     (json_int_t)bench->workspace_bytes, "tile_rows", (json_int_t)bench->tile_rows,
-                                     "callers", bench->callers, "results", results),
+    return tool_json_print(json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:o, s:I, s:I, s:o}", "plan",
+                                     tool_json_text(bench->plan), "provider", tool_json_text(bench->provider), "isa",
+                                     tool_json_text(bench->isa), "version", tool_json_text(bench->version),
+                                     "workspace_bytes", (json_int_t)bench->workspace_bytes, "tile_rows",
+                                     (json_int_t)bench->tile_rows, "callers", bench->callers, "only",
+                                     tool_json_text(bench->only), "flops_per_row", (json_int_t)bench->flops_per_row,
+                                     "all_flops_per_row", (json_int_t)bench->all_flops_per_row, "results", results),
                            out, diag);
 }

@@ -14,11 +14,13 @@ typedef struct tool_bench_result {
 } tool_bench_result;
 
 typedef struct tool_bench {
-    const char *plan;                  /* its path */
-    const char *provider, *isa;        /* as chosen; may be NULL */
-    const char *version;               /* of the runtime; may be NULL */
-    size_t workspace_bytes, tile_rows; /* of one session, with the threads of the last result */
-    int callers;                       /* at once, each with a session */
+    const char *plan;                                    /* its path */
+    const char *provider, *isa;                          /* as chosen; may be NULL */
+    const char *version;                                 /* of the runtime; may be NULL */
+    size_t workspace_bytes, tile_rows;                   /* of one session, with the threads of the last result */
+    int callers;                                         /* at once, each with a session */
+    const char *only;                                    /* the outputs that are computed, as asked for; NULL: all */
+    unsigned long long flops_per_row, all_flops_per_row; /* of those; of all outputs */
     const tool_bench_result *results;
     size_t result_count;
 } tool_bench;

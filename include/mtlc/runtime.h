@@ -231,8 +231,10 @@ MTL_API void mtl_pool_destroy(mtl_pool *pool);
 /* Threads that work on one call, the calling one included. */
 MTL_API size_t mtl_pool_threads(const mtl_pool *pool);
 
-/* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header
- * and a counter for each lookup with a policy (mtl_plan_lookup).
+/* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header,
+ * a counter for each lookup with a policy (mtl_plan_lookup), and for plans of several outputs what mtl_session_want
+ * works in: less than 1/16 of a row of the workspace for bits, tables of the steps' parts, and a tile of each output that
+ * another one is computed from.
  * Options may be NULL. The caller owns *session; the plan must outlive it. Errors: MTL_OUT_OF_MEMORY,
  * MTL_INVALID_ARGUMENT (options that contradict each other). */
 MTL_API mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *options, mtl_session **session,
@@ -253,6 +255,15 @@ MTL_API size_t mtl_session_threads(const mtl_session *session);
  * Errors: MTL_INVALID_ARGUMENT (NULL session or data, index out of range or MTL_NO_PARAM); the value is as before. */
 MTL_API mtl_status mtl_session_set_param(mtl_session *session, size_t index, const float *data, mtl_error *error);
 
+/* Chooses the outputs that the runs that follow give: wanted[i] 0 leaves output i out, and with it all that no other one
+ * needs, as far as the plan's steps have it apart: towers, gates, private experts, and their lookups (whose ids are then
+ * neither refused nor counted). One byte for each output of the plan; NULL: all of them, as of a new session. The outputs that
+ * are left out may be NULL in a run; if given they are not touched. Those that are wanted get the same bits as without
+ * the choice. Like a run it uses the session, so no run of the same session may be under way; it allocates nothing and
+ * takes microseconds.
+ * Errors: MTL_INVALID_ARGUMENT (NULL session, no output wanted); the choice is as before. */
+MTL_API mtl_status mtl_session_want(mtl_session *session, const unsigned char *wanted, mtl_error *error);
+
 /* Ids outside of the table that lookup `lookup` of the plan has met in this session, all threads and runs together; 0 for
  * an index out of range. Each use of an id counts: one that is looked up in two tables counts in both. Never reset: a
  * service that wants rates takes differences. Any thread may ask at any time, also while the session runs, and waits for
@@ -263,7 +274,7 @@ MTL_API uint64_t mtl_session_outside_ids(const mtl_session *session, size_t look
  * mtl_plan_input(plan, i) and mtl_plan_output(plan, i) with `rows` filled in and one user, aligned to their
  * element size. Outputs must overlap neither inputs nor each other. Without pool and executor it uses only the calling
  * thread, allocates nothing, takes no lock and makes no system call.
- * Errors: MTL_INVALID_ARGUMENT (NULL tensor, negative rows, more rows than max_rows of a whole-batch plan),
+ * Errors: MTL_INVALID_ARGUMENT (NULL tensor, but for outputs that are not wanted, negative rows, more rows than max_rows of a whole-batch plan),
  * MTL_INVALID_DATA (an id outside of its table: names input, row, value), MTL_INTERNAL (an executor that returned
  * before all of its tasks had run). The error is that of the first row that fails, whatever the threads. After
  * an error the outputs are unspecified and the session is usable. */

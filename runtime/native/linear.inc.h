@@ -212,7 +212,7 @@ static void activate(const native_linear *call, size_t row, size_t rows)
 }
 
 enum {
-    HEAD_COLUMNS = 4,
+    HEAD_COLUMNS = NATIVE_FEW_COLUMNS,
     HEAD_WEIGHTS = 1024, /* held on the stack */
     HEAD_ROWS = 4,       /* at a time */
 };

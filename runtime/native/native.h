@@ -198,6 +198,13 @@ static inline const float *native_linear_start(const native_linear *call, size_t
 void native_linear_grouped(const native_kernels *kernels, const native_linear *call, size_t groups, size_t x_group,
                            size_t y_group);
 
+/* Layers of at most so many columns may be summed in another order than panels of wider ones. */
+enum { NATIVE_FEW_COLUMNS = 4 };
+
+/* Columns [from, to) of a linear layer with the bits that they have when all are computed: from a multiple of
+ * PLAN_PANEL, to one or n. Where to is n, more than NATIVE_FEW_COLUMNS, unless from is 0 or act_columns. */
+native_linear native_linear_columns(const native_linear *call, size_t from, size_t to);
+
 /* Floats of PANELS (k, n), of PADDED (n). */
 static inline size_t native_padded(size_t n)
 {

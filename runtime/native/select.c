@@ -64,3 +64,21 @@ void native_linear_grouped(const native_kernels *kernels, const native_linear *c
         kernels->unary(call->act, call->a, call->b, call->y, call->y, call->rows * row);
     }
 }
+
+native_linear native_linear_columns(const native_linear *call, size_t from, size_t to)
+{
+    native_linear part = *call;
+    const bool all = call->act_columns == 0;
+    part.n = to - from;
+    part.w += from * call->k;
+    part.y += from;
+    part.bias = call->bias != NULL ? call->bias + from : NULL;
+    part.start = call->start != NULL ? call->start + from : NULL;
+    if (!all && from >= call->act_columns) {
+        part.act = PLAN_UNARY_none;
+        part.act_columns = 0;
+    } else if (!all) { /* a multiple of PLAN_PANEL, or at least all of the part */
+        part.act_columns = call->act_columns - from < part.n ? call->act_columns - from : 0;
+    }
+    return part;
+}
