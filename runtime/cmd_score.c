@@ -17,7 +17,7 @@ typedef struct score_options {
     runtime_cmd_params params;
     runtime_score_request request;
     const char *only; /* outputs, NULL: all */
-    size_t threads; /* of a pool; 0, 1: this thread alone */
+    size_t threads;   /* of a pool; 0, 1: this thread alone */
 } score_options;
 
 /* Shape and memory of an output for so many rows. False: too large, or no memory. The caller frees array->data. */

@@ -45,17 +45,17 @@ typedef struct runtime_frame {
     unsigned char *request, *row; /* the two parts of the workspace */
     const void *const *inputs;
     void *const *outputs;
-    int64_t height;                /* rows of a full tile: scales the offsets of ROW */
-    int64_t max_users;             /* of the session: scales the offsets of REQUEST */
-    int64_t first;                 /* the tile's first candidate */
-    int64_t rows;                  /* candidates in this tile; users in the request program */
-    int64_t total_rows;            /* candidates of the call, in both programs */
-    int64_t users;                 /* of the call, in the row program; 0 in the request program */
-    const int32_t *user;           /* of each candidate of the call; NULL: all are of user 0 */
-    struct onednn_session *onednn; /* NULL: no step goes there */
-    _Atomic uint64_t *outside;     /* the session's counters of ids outside of their tables; NULL: not counted */
+    int64_t height;                      /* rows of a full tile: scales the offsets of ROW */
+    int64_t max_users;                   /* of the session: scales the offsets of REQUEST */
+    int64_t first;                       /* the tile's first candidate */
+    int64_t rows;                        /* candidates in this tile; users in the request program */
+    int64_t total_rows;                  /* candidates of the call, in both programs */
+    int64_t users;                       /* of the call, in the row program; 0 in the request program */
+    const int32_t *user;                 /* of each candidate of the call; NULL: all are of user 0 */
+    struct onednn_session *onednn;       /* NULL: no step goes there */
+    _Atomic uint64_t *outside;           /* the session's counters of ids outside of their tables; NULL: not counted */
     const struct runtime_wanted *wanted; /* NULL: all outputs are; wanted.h */
-    const unsigned char *apart;    /* by output: 1 where it begins with the tile's first candidate; NULL: none does */
+    const unsigned char *apart; /* by output: 1 where it begins with the tile's first candidate; NULL: none does */
     base_diag *diag;
 } runtime_frame;
 

@@ -641,7 +641,8 @@ static void find_inputs(const step_needs *s, size_t number)
     case PLAN_OP_concat: need_concat(s); return;
     case PLAN_OP_slice: need_slice(s); return;
     case PLAN_OP_transpose: need_transpose(s); return;
-    case PLAN_OP_expand: need_broadcasts(s); return;
+    case PLAN_OP_expand:
+    case PLAN_OP_spread: need_broadcasts(s); return;
     default:
         if (is_by_element(s->step->op) && are_clearable(s)) {
             need_by_element(s);

@@ -305,7 +305,8 @@ static void no_step_computes_with_what_was_not_computed(void **state)
         scores_begin(&got);
         choose(session, mask, wanted);
         poison(session);
-        require(runtime_begin(session, 16, f->inputs, got.pointers, &diag, &frame), &error);
+        const mtl_call call = {.rows = 16, .users = 1, .inputs = f->inputs, .outputs = got.pointers};
+        require(runtime_begin(session, &call, &diag, &frame), &error);
         for (size_t i = 0; i < plan->view.step_count; i++) {
             cleared += frame.wanted != NULL && frame.wanted->needs.choices[i].run == RUNTIME_CLEAR;
             feclearexcept(FE_ALL_EXCEPT);
