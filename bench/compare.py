@@ -42,24 +42,26 @@ class Comparison:
         command = [sys.executable, "-m", "bench.models", str(self.folder), *names]
         subprocess.run(command, check=True, cwd=ROOT)
 
-    def compile(self, name: str, plan: str, *options: str | Path) -> dict[str, dict[str, int]]:
-        """PLAN.plan of NAME.onnx; the totals of its programs."""
-        model, path = self.folder / f"{name}.onnx", self.folder / f"{plan}.plan"
-        mtlc = [BUILD / "release/compiler/mtlc", model, "-o", path, *options]
-        subprocess.run(mtlc, check=True)
-        return self.totals(path)
-
-    def totals(self, plan: Path) -> dict[str, dict[str, int]]:
-        command = [BUILD / "release/runtime/mtlrun", "info", plan, "--json"]
-        info = subprocess.run(command, check=True, capture_output=True)
-        return json.loads(info.stdout)["totals"]
+    def compile(
+        self, name: str, options: list[str | Path], plans: list[str]
+    ) -> list[dict[str, dict[str, int]]]:
+        """Runs mtlc on NAME.onnx with these options; the totals of the programs of PLAN.plan, for
+        each of `plans`."""
+        model, found = self.folder / f"{name}.onnx", []
+        subprocess.run([BUILD / "release/compiler/mtlc", model, *options], check=True)
+        for plan in plans:
+            command = [BUILD / "release/runtime/mtlrun", "info", self.folder / f"{plan}.plan"]
+            info = subprocess.run([*command, "--json"], check=True, capture_output=True)
+            found.append(json.loads(info.stdout)["totals"])
+        return found
 
     def prepare(self, models: list[str]) -> None:
         """ONNX files and their plans."""
         names = [*models, "tiny"]
         self.export(names)
         for name in names:
-            self.work[name] = self.compile(name, name)["row"]
+            plan = self.folder / f"{name}.plan"
+            self.work[name] = self.compile(name, ["-o", plan], [name])[0]["row"]
 
     def fixed(self, runtime: object, name: str, rows: int, threads: int) -> bool:
         """Whether a runtime gets the shapes of its batches in advance. A crash there must not end

@@ -237,16 +237,18 @@ TOWER = Model("ResFlow as a twin tower, 256-128-32 a side", _resflow_tower, draw
 @dataclass(frozen=True)
 class Request:
     """One user and many candidates of a model. `inputs` are patterns of the inputs that are the
-    user's, `columns` of an input the first so many."""
+    user's, `columns` of an input the first so many. With `stored`, the outputs of the item's plan
+    are there before the call."""
 
     name: str  # of the ONNX file
     model: Model
     inputs: tuple[str, ...] = ()
     columns: tuple[tuple[str, int], ...] = ()
+    stored: bool = False
 
     @property
     def title(self) -> str:
-        return self.model.title
+        return self.model.title + (", items stored" if self.stored else "")
 
     def words(self) -> str:
         """For `mtlc --request`."""
@@ -283,6 +285,7 @@ REQUESTS = {
     "ple": Request("ple", MODELS["ple"], columns=_x),
     "dtrn_target": Request("dtrn_target", DTRN_TARGET, _user),
     "resflow_tower": Request("resflow_tower", TOWER, _user),
+    "resflow_tower_stored": Request("resflow_tower", TOWER, _user, stored=True),
 }
 # One product of 512 numbers: what a call costs before any work is done.
 TINY = Model("one product of 512 numbers", _tiny, ("score",), counted=False)

@@ -273,6 +273,7 @@ AIMS = {
     "ple": 2.2,
     "dtrn_target": 10.0,
     "resflow_tower": 3.0,
+    "resflow_tower_stored": 50.0,
 }
 
 

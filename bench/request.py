@@ -4,6 +4,10 @@ The peers get the very ONNX file and the fastest path that they have for it (run
 user's features in each row, because they know no other way; making those copies is not timed. Ours
 is the plan that `mtlc --request` makes of the same file: one call computes what is the user's once
 and then the candidates, all of it inside of the time. Nothing of a user is kept from call to call.
+
+With stored items, of a model that `mtlc --emit-towers` cuts in three, the item plan has run before:
+a call is the user plan on one row and the score plan on the vectors of N items, which lie ready as
+the other inputs do.
 """
 
 from __future__ import annotations
@@ -38,7 +42,8 @@ class Requests:
     def __init__(self, comparison: Comparison, names: Sequence[str]) -> None:
         self.comparison, self.folder = comparison, comparison.folder
         self.library = comparison.runtimes[OURS].library
-        self.work: dict[str, dict[str, dict[str, int]]] = {}
+        # Of each model its programs in order, and the rows of each; None: the candidates.
+        self.work: dict[str, list[tuple[dict[str, int], int | None]]] = {}
         files = {REQUESTS[name].name for name in names}
         missing = sorted(f for f in files if not (self.folder / f"{f}.onnx").exists())
         if missing:
@@ -47,21 +52,53 @@ class Requests:
             self._compile(name, REQUESTS[name])
 
     def _compile(self, name: str, request: Request) -> None:
-        options = ["--request", request.words()]
-        plan = f"{request.name}.request"
-        self.work[name] = self.comparison.compile(request.name, plan, *options)
+        mtlc, options = self.comparison.compile, ["--request", request.words()]
+        if not request.stored:
+            plan = f"{request.name}.request"
+            totals = mtlc(request.name, ["-o", self.folder / f"{plan}.plan", *options], [plan])
+            self.work[name] = [(totals[0]["request"], 1), (totals[0]["row"], None)]
+            return
+        parts = [f"{name}.{part}" for part in ("user", "score")]
+        totals = mtlc(request.name, ["--emit-towers", self.folder / name, *options], parts)
+        self.work[name] = [(program, 1) for program in totals[0].values()]
+        self.work[name] += [(totals[1]["request"], 1), (totals[1]["row"], None)]
+
+    def _session(self, plan: str) -> mtlrt.Session:
+        return mtlrt.Session(self.library, self.folder / f"{plan}.plan")
 
     def _ours(
-        self, request: Request, batches: list[Batch], candidates: int
+        self, name: str, batches: list[Batch], candidates: int
     ) -> tuple[Callable[[int], None], Batch]:
         """The function that scores batch i, of the copied features, and the arrays that it fills."""
+        request = REQUESTS[name]
         once = [request.once(batch) for batch in batches]
-        session = mtlrt.Session(self.library, self.folder / f"{request.name}.request.plan")
+        if request.stored:
+            return self._from_store(name, once, candidates)
+        session = self._session(f"{request.name}.request")
         scores = session.new_outputs(candidates)
         run = session.runner(candidates, once, scores)
 
-        def call(i: int, _once: object = once) -> None:  # the arrays live as long as the function
+        def call(i: int, _alive: object = once) -> None:
             run(i)
+
+        return call, scores
+
+    def _from_store(
+        self, name: str, once: list[Batch], candidates: int
+    ) -> tuple[Callable[[int], None], Batch]:
+        """The same with the items' vectors made before."""
+        user, item, score = (self._session(f"{name}.{part}") for part in ("user", "item", "score"))
+        stored = [item.new_outputs(candidates) for _ in once]
+        for batch, vectors in zip(once, stored):
+            item.runner(candidates, [batch], vectors)(0)
+        mine = user.new_outputs(1)
+        read = [{**mine, **vectors} for vectors in stored]
+        scores = score.new_outputs(candidates)
+        first, second = user.runner(1, once, mine), score.runner(candidates, read, scores)
+
+        def call(i: int, _alive: object = (once, read)) -> None:
+            first(i)
+            second(i)
 
         return call, scores
 
@@ -70,7 +107,7 @@ class Requests:
         count = max(COMPARED, min(BATCHES, LARGE // candidates))
         batches = [request.copied(candidates, seed=i + 1) for i in range(count)]
         theirs, their_scores, dynamic = self.comparison.runners(request.name, batches, 1, True)
-        call, mine = self._ours(request, batches, candidates)
+        call, mine = self._ours(name, batches, candidates)
         calls, scores = {OURS: call, **theirs}, {OURS: mine, **their_scores}
         where = f"{name}, {candidates} candidates of a user"
         difference = self.comparison.agree(calls, scores, where)
@@ -89,11 +126,11 @@ class Requests:
         )
 
     def _least(self, name: str, candidates: int, roofline: Roofline) -> float:
-        """Microseconds: what is the user's, then the candidates."""
-        work, seconds = self.work[name], 0.0
-        for program, rows in (("request", 1), ("row", candidates)):
-            flops = work[program]["flops_fixed"] + work[program]["flops_per_row"] * rows
-            seconds += roofline.seconds(flops, work[program]["bytes_fixed"])
+        """Microseconds: the programs one after the other, on one row or on all candidates."""
+        seconds = 0.0
+        for work, rows in self.work[name]:
+            flops = work["flops_fixed"] + work["flops_per_row"] * (rows or candidates)
+            seconds += roofline.seconds(flops, work["bytes_fixed"])
         return seconds * 1e6
 
 
