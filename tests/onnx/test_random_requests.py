@@ -15,7 +15,7 @@ import pytest
 
 import onnx
 from tests.harness import Arrays, Programs
-from tests.onnx.builder import Builder
+from tests.onnx.builder import Builder, Spec
 from tests.onnx.differential import Compiled, Refused, difference, evaluate, run_seeds
 from tests.onnx.test_attention import Spelled
 from tests.onnx.test_columns import Columns
@@ -30,9 +30,18 @@ SEEDS = 64
 ROWS, USERS = 40, 5
 
 
+class Mask(Spec):
+    """Of which the first column is set: where nothing is, what is added to all scores rounds them."""
+
+    def make(self, rows: int, rng: np.random.Generator) -> np.ndarray:
+        mask = super().make(rows, rng)
+        mask[:, 0] = True
+        return mask
+
+
 def attention(seed: int) -> Builder:
-    """Keys and values of one sequence, and queries of another that both may be the user's."""
     built = Spelled(seed)
+    built.inputs["mask"] = Mask((6,), np.bool_)
     built.output(built.attention(merged=seed % 2 == 1))
     return built
 
