@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "compiler/explain.h"
+#include "compiler/explain_request.h"
 #include "compiler/ids.h"
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
@@ -149,6 +150,60 @@ static mtl_status write_plans(const compilation *work, const char *const *paths,
     return compiler_write_plans(paths, plans, count, &diag);
 }
 
+static onnx_options import_options(const mtl_compile_options *options)
+{
+    return (onnx_options){.dims = options->dims,
+                          .dim_count = options->dim_count,
+                          .batch_axis0 = options->batch_axis0 != 0,
+                          .allow_f32 = options->allow_f32 != 0,
+                          .params = options->params,
+                          .param_count = options->param_count,
+                          .print_params = options->print_params,
+                          .request = options->request,
+                          .request_count = options->request_count};
+}
+
+/* What a plan of the same model costs where every input differs between candidates. */
+static mtl_status cost_without_users(compilation *work, const char *model_path, compiler_shares *shares)
+{
+    onnx_options import = import_options(work->options);
+    compiler_lowered lowered;
+    plan_view view;
+    import.no_request = true;
+    BASE_TRY(onnx_import_file(model_path, &import, work->arena, work->diag, &work->model));
+    BASE_TRY(prepare(work));
+    BASE_TRY(make_plan(work, work->model.graph, &lowered, &view));
+    *shares = compiler_count_shares(&view);
+    return MTL_OK;
+}
+
+static mtl_status explain(const compilation *work, const compiler_lowered *lowered, const plan_view *view,
+                          const char *model_path)
+{
+    const ir_graph *graph = work->model.graph;
+    FILE *out = work->options->explain;
+    BASE_TRY(compiler_explain(graph, lowered, view, model_path, work->arena, work->diag, out));
+    if (!compiler_has_users(graph)) {
+        return MTL_OK;
+    }
+    mtl_compile_options quiet = *work->options;
+    quiet.print_ir = quiet.explain = quiet.print_params = NULL;
+    quiet.progress = NULL;
+    quiet.id_count = 0; /* policies cost nothing, and may name halves of inputs */
+    base_arena arena = {0};
+    base_diag silent = {0};
+    compilation other = {.options = &quiet, .arena = &arena, .diag = &silent};
+    compiler_shares without;
+    mtl_status status = cost_without_users(&other, model_path, &without);
+    onnx_close(&other.model);
+    base_arena_free(&arena);
+    if (status == MTL_OUT_OF_MEMORY) {
+        return base_fail_memory(work->diag);
+    }
+    return compiler_explain_request(graph, lowered, view, status == MTL_OK ? &without : NULL, work->arena, work->diag,
+                                    out);
+}
+
 static mtl_status compile(compilation *work, const char *model_path, const char *plan_path)
 {
     ir_graph *graph = work->model.graph;
@@ -158,7 +213,7 @@ static mtl_status compile(compilation *work, const char *model_path, const char 
     report(work, "optimise", 0.2);
     BASE_TRY(make_plan(work, graph, &lowered, &view));
     if (work->options->explain != NULL) {
-        BASE_TRY(compiler_explain(graph, &lowered, &view, model_path, work->arena, work->diag, work->options->explain));
+        BASE_TRY(explain(work, &lowered, &view, model_path));
     }
     report(work, "write", 0.9);
     BASE_TRY(plan_path != NULL ? write_plans(work, &plan_path, &lowered, 1) : MTL_OK);
@@ -224,15 +279,7 @@ static mtl_status with_model(const char *model_path, const mtl_compile_options *
     }
     base_arena arena = {0};
     compilation work = {.options = &options, .arena = &arena, .diag = &diag};
-    onnx_options import = {.dims = options.dims,
-                           .dim_count = options.dim_count,
-                           .batch_axis0 = options.batch_axis0 != 0,
-                           .allow_f32 = options.allow_f32 != 0,
-                           .params = options.params,
-                           .param_count = options.param_count,
-                           .print_params = options.print_params,
-                           .request = options.request,
-                           .request_count = options.request_count};
+    onnx_options import = import_options(&options);
     report(&work, "read", 0.0);
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
     if (status == MTL_OK) {
