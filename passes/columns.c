@@ -1,0 +1,214 @@
+#include "passes/columns.h"
+
+#include <string.h>
+
+bool passes_has_users(const ir_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        if (ir_info(graph, graph->inputs[i])->per_user) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool passes_is_users(const ir_graph *graph, ir_value value)
+{
+    const ir_rate *rate = &ir_info(graph, value)->rate;
+    return rate->kind == IR_RATE_ROW && rate->per_user;
+}
+
+void passes_set_users(ir_graph *graph, ir_value value, bool users)
+{
+    graph->values[value].rate = (ir_rate){.kind = IR_RATE_ROW, .before = 1, .after = 1, .per_user = users};
+}
+
+static mtl_status add_run(passes_rewriter *r, passes_columns *columns, passes_span run)
+{
+    *(run.users ? &columns->users : &columns->candidates) += run.width;
+    passes_span *last = columns->count > 0 ? &columns->runs[columns->count - 1] : NULL;
+    if (last != NULL && last->root == run.root && last->offset + last->width == run.offset) {
+        last->width += run.width;
+        return MTL_OK;
+    }
+    if (columns->count == columns->capacity) {
+        size_t capacity = 2 * columns->capacity + 16;
+        passes_span *runs = BASE_NEW_ARRAY(&r->scratch, passes_span, capacity);
+        BASE_TRY_MEMORY(runs, r->diag);
+        if (columns->count > 0) {
+            memcpy(runs, columns->runs, columns->count * sizeof *runs);
+        }
+        columns->runs = runs;
+        columns->capacity = capacity;
+    }
+    columns->runs[columns->count++] = run;
+    return MTL_OK;
+}
+
+static void begin(passes_columns *columns, int axis)
+{
+    *columns = (passes_columns){.axis = axis, .runs = columns->runs, .capacity = columns->capacity};
+}
+
+/* Elements [offset, offset + width) of each row of `value`, appended. */
+static mtl_status add_rows(passes_rewriter *r, passes_columns *columns, ir_value value, int64_t offset, int64_t width)
+{
+    passes_piece piece;
+    if (!passes_find_part(r, value, offset, width, &piece)) {
+        return base_fail(r->diag, MTL_INTERNAL, "a part of a row without rows");
+    }
+    const ir_node_info *node = ir_producer(r->graph, piece.root);
+    if (node == NULL || node->op != IR_OP_concat ||
+        !passes_cuts_rows(ir_type_of(r->graph, piece.root), (int)ir_attr_int(node, IR_ATTR_axis))) {
+        return add_run(r, columns,
+                       (passes_span){piece.root, piece.offset, piece.width, passes_is_users(r->graph, piece.root)});
+    }
+    int64_t first = 0, each, end = piece.offset + piece.width;
+    for (uint32_t i = 0; i < node->input_count && first < end; i++, first += each) {
+        if (!passes_row_width(ir_type_of(r->graph, node->inputs[i]), &each)) {
+            return base_fail(r->diag, MTL_INTERNAL, "a part of a row without rows");
+        }
+        int64_t from = piece.offset > first ? piece.offset : first, to = end < first + each ? end : first + each;
+        if (from < to) {
+            BASE_TRY(add_rows(r, columns, node->inputs[i], from - first, to - from));
+        }
+    }
+    return MTL_OK;
+}
+
+mtl_status passes_find_row_columns(passes_rewriter *r, ir_value value, passes_columns *columns)
+{
+    int64_t width = 0;
+    begin(columns, 0);
+    return passes_row_width(ir_type_of(r->graph, value), &width) && width > 0 ? add_rows(r, columns, value, 0, width)
+                                                                              : MTL_OK;
+}
+
+/* Whether a slice cuts along `axis` alone, one element after the other. */
+static bool cuts_axis(const ir_graph *graph, const ir_node_info *node, int axis)
+{
+    const ir_attr *starts = ir_find_attr(node, IR_ATTR_starts), *steps = ir_find_attr(node, IR_ATTR_steps);
+    const ir_type *from = ir_type_of(graph, node->inputs[0]), *to = ir_type_of(graph, node->outputs[0]);
+    for (int i = 0; i < from->rank; i++) {
+        if (steps->ints[i] != 1 || (i != axis && (starts->ints[i] != 0 || !ir_dim_equal(from->dim[i], to->dim[i])))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static mtl_status add_along(passes_rewriter *r, passes_columns *columns, ir_value value, int64_t offset, int64_t width)
+{
+    value = passes_resolve(r, value);
+    const ir_node_info *node = ir_producer(r->graph, value);
+    while (node != NULL && node->op == IR_OP_slice && cuts_axis(r->graph, node, columns->axis)) {
+        offset += ir_find_attr(node, IR_ATTR_starts)->ints[columns->axis];
+        value = passes_resolve(r, node->inputs[0]);
+        node = ir_producer(r->graph, value);
+    }
+    if (node == NULL || node->op != IR_OP_concat || ir_attr_int(node, IR_ATTR_axis) != columns->axis) {
+        return add_run(r, columns, (passes_span){value, offset, width, passes_is_users(r->graph, value)});
+    }
+    int64_t first = 0, each, end = offset + width;
+    for (uint32_t i = 0; i < node->input_count && first < end; i++, first += each) {
+        each = ir_type_of(r->graph, node->inputs[i])->dim[columns->axis].c;
+        int64_t from = offset > first ? offset : first, to = end < first + each ? end : first + each;
+        if (from < to) {
+            BASE_TRY(add_along(r, columns, node->inputs[i], from - first, to - from));
+        }
+    }
+    return MTL_OK;
+}
+
+mtl_status passes_find_axis_columns(passes_rewriter *r, ir_value value, int axis, passes_columns *columns)
+{
+    const ir_dim extent = ir_type_of(r->graph, value)->dim[axis];
+    begin(columns, axis);
+    return ir_dim_is_const(extent) && extent.c > 0 ? add_along(r, columns, value, 0, extent.c) : MTL_OK;
+}
+
+/* From elements of rows to extents along an axis; false: runs are not made of whole ones. */
+static bool count_along(const ir_type *type, int axis, passes_columns *columns)
+{
+    int64_t inner = 1;
+    for (int i = axis + 1; i < type->rank; i++) {
+        inner *= type->dim[i].c;
+    }
+    for (size_t i = 0; i < columns->count; i++) {
+        if (columns->runs[i].width % inner != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+mtl_status passes_find_columns(passes_rewriter *r, ir_value value, int axis, passes_columns *columns)
+{
+    const ir_type *type = ir_type_of(r->graph, value);
+    int64_t width;
+    if (passes_row_width(type, &width) && passes_cuts_rows(type, axis)) {
+        BASE_TRY(passes_find_row_columns(r, value, columns));
+        if (columns->users > 0 && columns->candidates > 0 && count_along(type, axis, columns)) {
+            return MTL_OK;
+        }
+    }
+    return passes_find_axis_columns(r, value, axis, columns);
+}
+
+/* A run as a value of its own, along the axis. */
+static mtl_status cut_run(passes_rewriter *r, ir_node before, const passes_span *run, int axis, ir_value *value)
+{
+    ir_type type = *ir_type_of(r->graph, run->root);
+    *value = run->root;
+    if (ir_dim_is(type.dim[axis], run->width)) {
+        return MTL_OK;
+    }
+    int64_t starts[MTL_MAX_RANK] = {0}, steps[MTL_MAX_RANK];
+    for (int i = 0; i < type.rank; i++) {
+        steps[i] = 1;
+    }
+    starts[axis] = run->offset;
+    type.dim[axis] = ir_dim_const(run->width);
+    const ir_attr attrs[2] = {IR_INTS(starts, starts, (size_t)type.rank), IR_INTS(steps, steps, (size_t)type.rank)};
+    BASE_TRY(passes_insert(r, before, IR_OP_slice, NULL, &run->root, 1, attrs, 2, &type, value));
+    r->graph->nodes[ir_info(r->graph, *value)->node].source_count = 0; /* it does nobody's work */
+    passes_set_users(r->graph, *value, run->users);
+    return MTL_OK;
+}
+
+static mtl_status pick_along(passes_rewriter *r, ir_node before, const passes_columns *columns, bool users,
+                             ir_value *value)
+{
+    ir_value *parts = BASE_NEW_ARRAY(&r->scratch, ir_value, columns->count);
+    BASE_TRY_MEMORY(parts, r->diag);
+    size_t count = 0;
+    for (size_t i = 0; i < columns->count; i++) {
+        if (columns->runs[i].users == users) {
+            BASE_TRY(cut_run(r, before, &columns->runs[i], columns->axis, &parts[count++]));
+        }
+    }
+    *value = parts[0];
+    ir_attr axis = IR_INT(axis, columns->axis);
+    return count > 1 ? passes_insert(r, before, IR_OP_concat, NULL, parts, count, &axis, 1, NULL, value) : MTL_OK;
+}
+
+mtl_status passes_pick_columns(passes_rewriter *r, ir_node before, const passes_columns *columns, bool users,
+                               const ir_type *type, ir_value *value)
+{
+    if (columns->axis != 0) {
+        BASE_TRY(pick_along(r, before, columns, users, value));
+    } else {
+        passes_piece *pieces = BASE_NEW_ARRAY(&r->scratch, passes_piece, columns->count);
+        BASE_TRY_MEMORY(pieces, r->diag);
+        size_t count = 0;
+        for (size_t i = 0; i < columns->count; i++) {
+            const passes_span *run = &columns->runs[i];
+            if (run->users == users) {
+                pieces[count++] = (passes_piece){run->root, run->offset, run->width};
+            }
+        }
+        BASE_TRY(passes_pack(r, before, pieces, count, type, value));
+    }
+    passes_set_users(r->graph, *value, users);
+    return MTL_OK;
+}
