@@ -461,8 +461,8 @@ static bool is_own_layer(passes_rewriter *r, const ir_value *inputs, int i)
     for (int j = 0; j < 3; j++) {
         uses += inputs[j] == inputs[i];
     }
-    return node != NULL && ir_type_of(r->graph, node->inputs[1])->rank == 2 && r->uses[inputs[i]] == uses &&
-           ir_find_attr(node, IR_ATTR_act)->text[0] == '\0';
+    return node != NULL && ir_operand(node, 3) == 0 && ir_type_of(r->graph, node->inputs[1])->rank == 2 &&
+           r->uses[inputs[i]] == uses && ir_find_attr(node, IR_ATTR_act)->text[0] == '\0';
 }
 
 /* The layers of `members`, which read the same, as one: its value and where each begins. */

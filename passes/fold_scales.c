@@ -193,8 +193,8 @@ static mtl_status fold_order(passes_rewriter *r, ir_node n, ir_node maker)
     BASE_TRY(passes_add_floats(r, layer->inputs[1], w->dtype, w->rank, w->shape, numbers, &weights));
     layer = ir_node_of(r->graph, n);
     BASE_TRY(passes_take_sources(r, n, maker));
-    ir_value inputs[3] = {ir_node_of(r->graph, maker)->inputs[0], weights, ir_operand(layer, 2)};
-    return passes_set_inputs(r, n, inputs, inputs[2] != 0 ? 3 : 2, fate);
+    ir_value inputs[4] = {ir_node_of(r->graph, maker)->inputs[0], weights, ir_operand(layer, 2), ir_operand(layer, 3)};
+    return passes_set_inputs(r, n, inputs, passes_layer_operands(inputs), fate);
 }
 
 /* The layer `n` takes over what makes its operand. */

@@ -97,7 +97,7 @@ static void track_transpose(const ir_node_info *node, passes_axis *axes)
 
 static bool is_linear_without_activation(const ir_node_info *node)
 {
-    return node->op == IR_OP_linear && ir_find_attr(node, IR_ATTR_act)->text[0] == '\0';
+    return node->op == IR_OP_linear && ir_operand(node, 3) == 0 && ir_find_attr(node, IR_ATTR_act)->text[0] == '\0';
 }
 
 bool passes_find_layer(const passes_rewriter *r, ir_value value, passes_layer *layer)
@@ -279,6 +279,11 @@ mtl_status passes_absorb_activation(passes_rewriter *r, const passes_layer *laye
     return absorb(r, layer, reader, node->inputs, node->input_count, attrs, count);
 }
 
+uint32_t passes_layer_operands(const ir_value *operands)
+{
+    return operands[3] != 0 ? 4 : operands[2] != 0 ? 3 : 2;
+}
+
 /* --- what stands before the layer ---------------------------------------------------------------------------- */
 
 static bool all_finite(const double *numbers, int64_t count)
@@ -317,7 +322,7 @@ mtl_status passes_feed_affine(passes_rewriter *r, ir_node layer, ir_node maker, 
 {
     static const char fate[] = "folded into the weights of the layers that read it";
     const ir_node_info *node = ir_node_of(r->graph, layer);
-    ir_value inputs[3] = {x, node->inputs[1], ir_operand(node, 2)};
+    ir_value inputs[4] = {x, node->inputs[1], ir_operand(node, 2), ir_operand(node, 3)};
     const ir_tensor *w = ir_info(r->graph, inputs[1])->tensor;
     const ir_tensor *b = inputs[2] != 0 ? ir_info(r->graph, inputs[2])->tensor : NULL;
     int rank = w->rank;
@@ -344,5 +349,5 @@ mtl_status passes_feed_affine(passes_rewriter *r, ir_node layer, ir_node maker, 
                                    rank == 3 ? bias_shape : bias_shape + 1, bias, &inputs[2]));
     }
     BASE_TRY(passes_take_sources(r, layer, maker));
-    return passes_set_inputs(r, layer, inputs, inputs[2] != 0 ? 3 : 2, fate);
+    return passes_set_inputs(r, layer, inputs, passes_layer_operands(inputs), fate);
 }

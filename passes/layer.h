@@ -22,7 +22,7 @@ typedef struct passes_layer {
     passes_axis axes[MTL_MAX_RANK]; /* of `value` */
 } passes_layer;
 
-/* Whether `value` is what a linear layer without activation gives, moved or not, and nobody else reads that. */
+/* Whether `value` is what a linear layer without activation or start gives, moved or not, and nobody else reads that. */
 bool passes_find_layer(const passes_rewriter *r, ir_value value, passes_layer *layer);
 
 /* The constant `c`, broadcast to the type of layer->value, as one number a column (in the scratch arena). *vector is
@@ -46,6 +46,9 @@ bool passes_as_affine(ir_op op, bool constant_last, double *vector, int64_t coun
  * `like`. */
 mtl_status passes_feed_affine(passes_rewriter *r, ir_node layer, ir_node maker, ir_value x, const double *scale,
                               const double *shift, ir_value like);
+
+/* How many of a linear node's four operands are to be written: absent ones at the end are not. */
+uint32_t passes_layer_operands(const ir_value *operands);
 
 /* A constant of float64 numbers in the graph's arena, named after `like`. The numbers belong to it alone: the pass may
  * change them in place. */

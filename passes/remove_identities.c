@@ -112,7 +112,7 @@ static mtl_status sink_reshape(passes_rewriter *r, ir_node n)
     const ir_node_info *node = ir_node_of(r->graph, n);
     const ir_node_info *move = ir_producer_op(r->graph, node->inputs[0], IR_OP_reshape);
     int tail = ir_type_of(r->graph, node->inputs[1])->rank - 1;
-    if (move == NULL || move->input_count != 1) {
+    if (move == NULL || move->input_count != 1 || ir_operand(node, 3) != 0) {
         return MTL_OK;
     }
     ir_value x = move->inputs[0], layer;

@@ -19,7 +19,7 @@ static bool read_layer(passes_rewriter *r, ir_node n, side_layer *layer)
 {
     const ir_graph *graph = r->graph;
     const ir_node_info *node = ir_node_of(graph, n);
-    if (node->op != IR_OP_linear || ir_find_attr(node, IR_ATTR_act_columns) != NULL) {
+    if (node->op != IR_OP_linear || ir_find_attr(node, IR_ATTR_act_columns) != NULL || ir_operand(node, 3) != 0) {
         return false;
     }
     ir_value x = passes_resolve(r, node->inputs[0]);

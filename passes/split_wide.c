@@ -17,6 +17,7 @@
  */
 #include <string.h>
 
+#include "passes/layer.h"
 #include "passes/passes.h"
 #include "passes/pieces.h"
 
@@ -29,8 +30,8 @@ static const char fate[] = "runs in parts whose values stay in cache";
 
 typedef struct layer {
     ir_node node;
-    ir_value x, w, bias;
-    int rank; /* of w */
+    ir_value x, w, bias, start; /* bias, start 0: none */
+    int rank;                   /* of w */
     int64_t groups, k, n;
 } layer;
 
@@ -51,12 +52,14 @@ static bool read_layer(passes_rewriter *r, ir_node n, layer *l)
                  .x = passes_resolve(r, node->inputs[0]),
                  .w = node->inputs[1],
                  .bias = ir_operand(node, 2),
+                 .start = passes_resolve(r, ir_operand(node, 3)),
                  .rank = w->rank,
                  .groups = w->rank == 3 ? w->dim[0].c : 1,
                  .k = w->dim[w->rank - 2].c,
                  .n = w->dim[w->rank - 1].c};
     return ir_type_of(r->graph, l->x)->rank == w->rank && ir_is_const(r->graph, l->w) &&
-           (l->bias == 0 || ir_is_const(r->graph, l->bias));
+           (l->bias == 0 || ir_is_const(r->graph, l->bias)) &&
+           (l->start == 0 || ir_type_equal(ir_type_of(r->graph, l->start), ir_type_of(r->graph, node->outputs[0])));
 }
 
 /* As few parts as make one at most PART numbers wide, or one group; whole groups in each. */
@@ -123,20 +126,36 @@ static mtl_status cut_const(passes_rewriter *r, ir_value c, int64_t rows, const 
     return passes_add_const(r, ir_info(r->graph, c)->name, &tensor, value);
 }
 
+/* Elements of each row of a layer's start, as a value with the axes of the layer's result: `extent` of them along axis 1. */
+static mtl_status cut_start(passes_rewriter *r, ir_node before, ir_value start, int64_t extent, span elements,
+                            ir_value *value)
+{
+    ir_type type = *ir_type_of(r->graph, start);
+    passes_piece piece;
+    type.dim[1] = ir_dim_const(extent);
+    if (!passes_find_part(r, start, elements.begin, elements.width, &piece)) {
+        return base_fail(r->diag, MTL_INTERNAL, "the start of a layer has no rows");
+    }
+    return passes_piece_value(r, before, &piece, &type, value);
+}
+
 /* Groups `first` to first + count - 1 of a batch of layers that reads `x` (B, count, k). */
 static mtl_status insert_groups(passes_rewriter *r, ir_node before, const layer *l, int64_t first, int64_t count,
                                 ir_value x, ir_value *y)
 {
-    ir_value operands[3] = {x, 0, 0};
+    ir_value operands[4] = {x, 0, 0, 0};
     int64_t weights = l->k * l->n;
     const span w[2] = {{first * weights, count * weights}, {0, 0}}, bias[2] = {{first * l->n, count * l->n}, {0, 0}};
     BASE_TRY(cut_const(r, l->w, 1, w, 3, (int64_t[]){count, l->k, l->n}, &operands[1]));
     if (l->bias != 0) {
         BASE_TRY(cut_const(r, l->bias, 1, bias, 2, (int64_t[]){count, l->n}, &operands[2]));
     }
+    if (l->start != 0) {
+        BASE_TRY(cut_start(r, before, l->start, count, (span){first * l->n, count * l->n}, &operands[3]));
+    }
     const ir_node_info *node = ir_node_of(r->graph, l->node);
-    BASE_TRY(passes_insert(r, before, IR_OP_linear, NULL, operands, l->bias != 0 ? 3 : 2, node->attrs, node->attr_count,
-                           NULL, y));
+    BASE_TRY(passes_insert(r, before, IR_OP_linear, NULL, operands, passes_layer_operands(operands), node->attrs,
+                           node->attr_count, NULL, y));
     return passes_take_sources(r, ir_info(r->graph, *y)->node, l->node);
 }
 
@@ -144,12 +163,15 @@ static mtl_status insert_groups(passes_rewriter *r, ir_node before, const layer 
 static mtl_status insert_columns(passes_rewriter *r, ir_node before, const layer *l, int64_t first, int64_t count,
                                  int64_t rest, ir_value *y)
 {
-    ir_value operands[3] = {l->x, 0, 0};
+    ir_value operands[4] = {l->x, 0, 0, 0};
     const span columns[2] = {{first, count}, {l->n - rest, rest}};
     int64_t width = count + rest;
     BASE_TRY(cut_const(r, l->w, l->k, columns, 2, (int64_t[]){l->k, width}, &operands[1]));
     if (l->bias != 0) {
         BASE_TRY(cut_const(r, l->bias, 1, columns, 1, &width, &operands[2]));
+    }
+    if (l->start != 0) { /* the rest goes with the columns before it */
+        BASE_TRY(cut_start(r, before, l->start, width, (span){first, width}, &operands[3]));
     }
     const ir_node_info *node = ir_node_of(r->graph, l->node);
     ir_attr attrs[IR_ATTR_COUNT];
@@ -160,7 +182,8 @@ static mtl_status insert_columns(passes_rewriter *r, ir_node before, const layer
         attrs[attr_count].i = node->attrs[i].key == IR_ATTR_act_columns ? count : node->attrs[i].i;
         attr_count += !all;
     }
-    BASE_TRY(passes_insert(r, before, IR_OP_linear, NULL, operands, l->bias != 0 ? 3 : 2, attrs, attr_count, NULL, y));
+    BASE_TRY(passes_insert(r, before, IR_OP_linear, NULL, operands, passes_layer_operands(operands), attrs, attr_count,
+                           NULL, y));
     return passes_take_sources(r, ir_info(r->graph, *y)->node, l->node);
 }
 

@@ -100,7 +100,7 @@ static bool read_packed(const ir_graph *graph, const ir_node_info *node, packed 
     const ir_type *type = ir_type_of(graph, node->outputs[0]);
     int64_t width;
     if ((node->op != IR_OP_linear && node->op != IR_OP_mix) || !passes_row_width(type, &width) ||
-        ir_find_attr(node, IR_ATTR_act_columns) != NULL) {
+        ir_find_attr(node, IR_ATTR_act_columns) != NULL || (node->op == IR_OP_linear && ir_operand(node, 3) != 0)) {
         return false;
     }
     int unit = node->op == IR_OP_linear && ir_type_of(graph, node->inputs[1])->rank == 2 ? 1 : 2;
