@@ -11,8 +11,7 @@
  *
  * where w' and w'' are the rows of w that belong to the columns of either kind, in whatever order these stand in x: the same
  * sums, in another order. So are layers on more axes, (B, L, K), and batches of layers, (B, G, K), as long as all groups
- * have as many columns of the users. `part_request` before it has taken apart what stands between the concatenation
- * and the layer.
+ * have as many columns of the users.
  *
  * A split saves the products of the users' columns for each candidate, and costs a step for each user and a row of sums
  * read for each candidate: it is done from LEAST_COLUMNS columns and LEAST_WORK multiplications on.
