@@ -10,6 +10,22 @@ static mtl_status output_record(compiler_lowering *lowering, uint32_t index, uin
                            (compiler_slot){.storage = PLAN_STORAGE_OUTPUT, .index = index}, PLAN_LAYOUT_DENSE, tensor);
 }
 
+/* Of an input that is still there: a plan of some outputs may not need it. */
+static mtl_status emit_columns(compiler_lowering *lowering, const ir_columns *columns)
+{
+    const ir_graph *graph = lowering->graph;
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        if (graph->inputs[i] == columns->input && columns->width <= UINT32_MAX) {
+            const plan_columns record = {.input = i,
+                                         .from = (uint32_t)columns->from,
+                                         .count = (uint32_t)columns->count,
+                                         .width = (uint32_t)columns->width};
+            return plan_add_columns(lowering->builder, columns->source, &record);
+        }
+    }
+    return MTL_OK;
+}
+
 static mtl_status emit_signature(compiler_lowering *lowering, uint32_t *outputs)
 {
     const ir_graph *graph = lowering->graph;
@@ -17,6 +33,9 @@ static mtl_status emit_signature(compiler_lowering *lowering, uint32_t *outputs)
         uint32_t tensor;
         BASE_TRY(compiler_tensor(lowering, graph->inputs[i], &tensor));
         BASE_TRY(plan_add_input(lowering->builder, tensor));
+    }
+    for (uint32_t i = 0; i < graph->column_count; i++) {
+        BASE_TRY(emit_columns(lowering, &graph->columns[i]));
     }
     for (uint32_t i = 0; i < graph->output_count; i++) {
         BASE_TRY(output_record(lowering, i, &outputs[i]));

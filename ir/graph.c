@@ -182,6 +182,19 @@ static mtl_status add_content(ir_graph *graph, ir_value value, base_diag *diag)
     return MTL_OK;
 }
 
+mtl_status ir_add_columns(ir_graph *graph, const ir_columns *columns, base_diag *diag)
+{
+    ir_columns *all = grow_small(graph->arena, graph->columns, graph->column_count, sizeof *all);
+    BASE_TRY_MEMORY(all, diag);
+    graph->columns = all;
+    ir_columns *added = &all[graph->column_count];
+    *added = *columns;
+    added->source = base_arena_format(graph->arena, "%s", columns->source);
+    BASE_TRY_MEMORY(added->source, diag);
+    graph->column_count++;
+    return MTL_OK;
+}
+
 mtl_status ir_set_per_user(ir_graph *graph, ir_value input, base_diag *diag)
 {
     ir_value_info *info = &graph->values[input];

@@ -153,6 +153,15 @@ typedef struct ir_source {
     const char *note; /* what --explain says about it besides; NULL: nothing. A constant string. */
 } ir_source;
 
+/* Columns of an input of the model that the graph takes apart: the next `count` columns of `input` are those from `from` on
+ * of the model's `source`, whose last axis has `width`. For people and their tools: nothing is computed from it, and the
+ * text form does not have it. */
+typedef struct ir_columns {
+    const char *source;
+    ir_value input;
+    int64_t from, count, width;
+} ir_columns;
+
 typedef struct ir_output {
     const char *name;
     ir_value value;
@@ -173,6 +182,8 @@ typedef struct ir_graph {
     uint32_t param_count;
     ir_output *outputs;
     uint32_t output_count;
+    ir_columns *columns; /* those of an input in order */
+    uint32_t column_count;
     ir_source *sources;
     uint32_t source_count, source_capacity;
     uint32_t current_source; /* given to nodes that are inserted; UINT32_MAX: none */
@@ -214,6 +225,8 @@ mtl_status ir_graph_new(base_arena *arena, base_diag *diag, ir_graph **graph);
 const char *ir_unique_name(ir_graph *graph, const char *wish);
 
 mtl_status ir_add_input(ir_graph *graph, const char *name, const ir_type *type, base_diag *diag, ir_value *value);
+/* Says which columns of the model's input come next in `input`. The text is copied. */
+mtl_status ir_add_columns(ir_graph *graph, const ir_columns *columns, base_diag *diag);
 /* Declares that all candidates of one user have the same rows in an input, whose first axis is the candidates (1 x B). */
 mtl_status ir_set_per_user(ir_graph *graph, ir_value input, base_diag *diag);
 /* Data is not copied and must live as long as the graph. */

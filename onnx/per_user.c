@@ -172,6 +172,29 @@ static mtl_status half_name(onnx_importer *importer, const onnx_scope *scope, co
     return MTL_OK;
 }
 
+/* Which columns of the model's input each half holds. */
+static mtl_status tell_columns(const onnx_importer *importer, const char *name, int64_t width,
+                               const onnx_declared *declared)
+{
+    int64_t at = 0;
+    for (size_t i = 0; i <= declared->piece_count; i++) {
+        bool last = i == declared->piece_count;
+        ir_columns row = {.source = name, .input = declared->row, .from = at, .width = width};
+        row.count = (last ? width : declared->pieces[i].from) - at;
+        if (row.count > 0) {
+            BASE_TRY(ir_add_columns(importer->graph, &row, importer->diag));
+        }
+        if (!last) {
+            const onnx_columns *piece = &declared->pieces[i];
+            ir_columns mine = {.source = name, .input = declared->request, .from = piece->from, .width = width};
+            mine.count = piece->to - piece->from;
+            BASE_TRY(ir_add_columns(importer->graph, &mine, importer->diag));
+            at = piece->to;
+        }
+    }
+    return MTL_OK;
+}
+
 static mtl_status add_halves(onnx_importer *importer, const onnx_scope *scope, const char *name, const ir_type *type,
                              onnx_declared *declared)
 {
@@ -187,7 +210,8 @@ static mtl_status add_halves(onnx_importer *importer, const onnx_scope *scope, c
     BASE_TRY(half_name(importer, scope, name, "row", declared->by, &row_name));
     BASE_TRY(ir_add_input(importer->graph, request_name, &request, importer->diag, &declared->request));
     BASE_TRY(ir_set_per_user(importer->graph, declared->request, importer->diag));
-    return ir_add_input(importer->graph, row_name, &row, importer->diag, &declared->row);
+    BASE_TRY(ir_add_input(importer->graph, row_name, &row, importer->diag, &declared->row));
+    return tell_columns(importer, name, type->dim[type->rank - 1].c, declared);
 }
 
 /* One leading axis of candidates. */

@@ -34,7 +34,8 @@ typedef struct const_entry {
 struct plan_builder {
     base_arena *arena;
     base_diag *diag;
-    array strings, tensors, dims, steps, operands, attrs, inputs, outputs, params, defaults; /* as in the file */
+    array strings, tensors, dims, steps, operands, attrs, inputs, outputs, params, defaults,
+        columns;         /* as in the file */
     array texts, consts; /* text_entry, const_entry */
     table text_table, const_table;
     uint64_t const_bytes;
@@ -231,19 +232,31 @@ mtl_status plan_add_output(plan_builder *builder, uint32_t tensor)
     return append(builder, &builder->outputs, &tensor, 1, sizeof tensor);
 }
 
+mtl_status plan_add_columns(plan_builder *builder, const char *source, const plan_columns *columns)
+{
+    plan_columns record = *columns;
+    BASE_TRY(plan_add_string(builder, source, &record.source));
+    return append(builder, &builder->columns, &record, 1, sizeof record);
+}
+
 mtl_status plan_add_param(plan_builder *builder, uint32_t tensor, uint32_t value)
 {
     BASE_TRY(append(builder, &builder->params, &tensor, 1, sizeof tensor));
     return append(builder, &builder->defaults, &value, 1, sizeof value);
 }
 
+static size_t section_count(const plan_builder *builder)
+{
+    return PLAN_SECTION_COUNT + (builder->columns.count > 0);
+}
+
 /* Offsets of the sections behind header and table, and the size of the file. Section i has kind i + 1. */
 static mtl_status lay_out(plan_builder *builder, plan_section *sections, size_t *size)
 {
-    uint64_t at = sizeof(plan_header) + PLAN_SECTION_COUNT * sizeof(plan_section);
-    for (size_t i = 0; i < PLAN_SECTION_COUNT; i++) {
+    uint64_t at = sizeof(plan_header) + section_count(builder) * sizeof(plan_section);
+    for (size_t i = 0; i < section_count(builder); i++) {
         uint64_t alignment = i + 1 == PLAN_SECTION_CONSTS ? PLAN_CONSTS_ALIGNMENT : PLAN_ALIGNMENT;
-        at = (at + alignment - 1) & ~(alignment - 1); /* 9 sections below 2^47 bytes each: no overflow */
+        at = (at + alignment - 1) & ~(alignment - 1); /* 10 sections below 2^47 bytes each: no overflow */
         sections[i].kind = (uint32_t)i + 1;
         sections[i].offset = at;
         at += sections[i].size;
@@ -278,6 +291,7 @@ static void put_all(const plan_builder *builder, const plan_meta *meta, unsigned
         put(file, sections, PLAN_SECTION_SIGNATURE, at, signature[i]->items, bytes);
         at += bytes;
     }
+    put(file, sections, PLAN_SECTION_COLUMNS, 0, builder->columns.items, builder->columns.count * sizeof(plan_columns));
     const const_entry *consts = builder->consts.items;
     for (size_t i = 0; i < builder->consts.count; i++) {
         put(file, sections, PLAN_SECTION_CONSTS, (size_t)consts[i].offset, consts[i].data, consts[i].bytes);
@@ -293,16 +307,17 @@ static void seal(const plan_builder *builder, unsigned char *file, size_t size, 
         .reader_major = PLAN_VERSION_MAJOR,
         .reader_minor = builder->reader_minor,
         .byte_order = PLAN_BYTE_ORDER,
-        .section_count = PLAN_SECTION_COUNT,
+        .section_count = (uint32_t)section_count(builder),
         .file_size = size,
     };
+    size_t table_bytes = section_count(builder) * sizeof *sections;
     memcpy(header.magic, PLAN_MAGIC, sizeof header.magic);
-    for (size_t i = 0; i < PLAN_SECTION_COUNT; i++) {
+    for (size_t i = 0; i < section_count(builder); i++) {
         sections[i].checksum = base_hash64(file + sections[i].offset, (size_t)sections[i].size);
     }
     memcpy(file, &header, sizeof header);
-    memcpy(file + sizeof header, sections, PLAN_SECTION_COUNT * sizeof *sections);
-    header.checksum = base_hash64(file, sizeof header + PLAN_SECTION_COUNT * sizeof *sections);
+    memcpy(file + sizeof header, sections, table_bytes);
+    header.checksum = base_hash64(file, sizeof header + table_bytes);
     memcpy(file, &header, sizeof header);
 }
 
@@ -312,7 +327,7 @@ mtl_status plan_build(plan_builder *builder, const plan_meta *meta, const void *
     filled.input_count = (uint32_t)builder->inputs.count;
     filled.output_count = (uint32_t)builder->outputs.count;
     filled.param_count = (uint32_t)builder->params.count;
-    plan_section sections[PLAN_SECTION_COUNT] = {
+    plan_section sections[PLAN_SECTION_MOST] = {
         [PLAN_SECTION_META - 1].size = sizeof filled,
         [PLAN_SECTION_STRINGS - 1].size = builder->strings.count,
         [PLAN_SECTION_TENSORS - 1].size = (uint64_t)builder->tensors.count * sizeof(plan_tensor),
@@ -323,6 +338,7 @@ mtl_status plan_build(plan_builder *builder, const plan_meta *meta, const void *
         [PLAN_SECTION_SIGNATURE - 1].size =
             (builder->inputs.count + builder->outputs.count + 2 * (uint64_t)builder->params.count) * sizeof(uint32_t),
         [PLAN_SECTION_CONSTS - 1].size = builder->const_bytes,
+        [PLAN_SECTION_COLUMNS - 1].size = (uint64_t)builder->columns.count * sizeof(plan_columns),
     };
     size_t bytes;
     BASE_TRY(lay_out(builder, sections, &bytes));

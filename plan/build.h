@@ -28,6 +28,9 @@ int64_t plan_float_attr(double number);
 mtl_status plan_add_input(plan_builder *builder, uint32_t tensor);
 mtl_status plan_add_output(plan_builder *builder, uint32_t tensor);
 
+/* `columns->source` is filled in. Those of one input come in order. */
+mtl_status plan_add_columns(plan_builder *builder, const char *source, const plan_columns *columns);
+
 /* Param records come in order; `value` is a constant of the same shape. */
 mtl_status plan_add_param(plan_builder *builder, uint32_t tensor, uint32_t value);
 

@@ -12,6 +12,7 @@ _Static_assert(sizeof(plan_section) == 32 && offsetof(plan_section, checksum) ==
 _Static_assert(sizeof(plan_meta) == 64 && offsetof(plan_meta, source_hash) == 32, "plan_meta");
 _Static_assert(sizeof(plan_tensor) == 32 && offsetof(plan_tensor, pitch) == 28, "plan_tensor");
 _Static_assert(sizeof(plan_step) == 24 && offsetof(plan_step, label) == 16, "plan_step");
+_Static_assert(sizeof(plan_columns) == 24 && offsetof(plan_columns, width) == 16, "plan_columns");
 _Static_assert(sizeof(mtl_dim) == 24, "mtl_dim");
 
 /* Newer minor versions may add kinds of sections; a reader knows its own and skips the others. */
@@ -70,7 +71,7 @@ static mtl_status check_table(const frame *file)
     }
     bool newer = header->version_minor > PLAN_VERSION_MINOR;
     if (header->section_count < PLAN_SECTION_COUNT ||
-        header->section_count > (newer ? MAX_SECTIONS : PLAN_SECTION_COUNT)) {
+        header->section_count > (newer ? MAX_SECTIONS : PLAN_SECTION_MOST)) {
         return base_fail(file->diag, MTL_INVALID_DATA, "byte 20: %" PRIu32 " sections, expected %d",
                          header->section_count, PLAN_SECTION_COUNT);
     }
@@ -102,6 +103,10 @@ static mtl_status check_section(const frame *file, size_t i, uint64_t *end)
     if (i < PLAN_SECTION_COUNT ? section->kind != i + 1 : section->kind <= file->sections[i - 1].kind) {
         return base_fail(file->diag, MTL_INVALID_DATA,
                          "byte %zu: section %zu has kind %" PRIu32 "; kinds ascend from 1", at, i + 1, section->kind);
+    }
+    if (section->kind > PLAN_SECTION_MOST && file->header.version_minor <= PLAN_VERSION_MINOR) {
+        return base_fail(file->diag, MTL_INVALID_DATA, "byte %zu: format %u.%u has no section of kind %" PRIu32, at,
+                         file->header.version_major, file->header.version_minor, section->kind);
     }
     if (section->reserved != 0) {
         return base_fail(file->diag, MTL_INVALID_DATA, "byte %zu: reserved bytes of section %" PRIu32 " are not 0",
@@ -171,6 +176,13 @@ static mtl_status records(const frame *file, plan_section_kind kind, size_t reco
     return MTL_OK;
 }
 
+/* Only the first of the sections that may be absent has a known place. */
+static bool header_has_columns(const frame *file)
+{
+    return file->header.section_count > PLAN_SECTION_COUNT &&
+           file->sections[PLAN_SECTION_COUNT].kind == PLAN_SECTION_COLUMNS;
+}
+
 mtl_status plan_check_header(const void *data, size_t size, bool lazily, base_diag *diag, plan_view *view)
 {
     if ((uintptr_t)data % PLAN_ALIGNMENT != 0) {
@@ -199,6 +211,10 @@ mtl_status plan_check_header(const void *data, size_t size, bool lazily, base_di
         records(&file, PLAN_SECTION_SIGNATURE, sizeof(uint32_t), 1 << 16, &view->signature, &view->signature_count));
     BASE_TRY(records(&file, PLAN_SECTION_CONSTS, PLAN_ALIGNMENT, SIZE_MAX, &view->consts, &view->const_bytes));
     view->const_bytes *= PLAN_ALIGNMENT;
+    if (header_has_columns(&file)) {
+        BASE_TRY(
+            records(&file, PLAN_SECTION_COLUMNS, sizeof(plan_columns), 1 << 16, &view->columns, &view->column_count));
+    }
     if (meta_count != 1) {
         return base_fail(diag, MTL_INVALID_DATA, "byte %zu: section 1 is empty, expected one record of %zu bytes",
                          (size_t)((const unsigned char *)view->meta - file.data), sizeof(plan_meta));

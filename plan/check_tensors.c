@@ -395,6 +395,35 @@ static mtl_status check_signature(const plan_view *view, base_diag *diag, base_a
                        scratch);
 }
 
+/* Each record by itself; together, those of an input are all its columns. */
+static mtl_status check_columns(const plan_view *view, base_diag *diag, base_arena *scratch)
+{
+    uint64_t *sum = BASE_NEW_ARRAY(scratch, uint64_t, view->meta->input_count);
+    BASE_TRY_MEMORY(sum, diag);
+    for (size_t i = 0; i < view->column_count; i++) {
+        const plan_columns *c = &view->columns[i];
+        bool named = is_string(view, c->source) && view->strings[c->source] != '\0';
+        if (!named || c->input >= view->meta->input_count || c->reserved != 0 || c->count == 0 ||
+            !base_range_fits(c->from, c->count, c->width)) {
+            return base_fail(diag, MTL_INVALID_DATA,
+                             "byte %zu: columns %" PRIu32 "..%" PRIu64 " of %" PRIu32 " are input %" PRIu32
+                             "'s of %" PRIu32 ", or have no name",
+                             place(view, c), c->from, (uint64_t)c->from + c->count, c->width, c->input,
+                             view->meta->input_count);
+        }
+        sum[c->input] += c->count;
+    }
+    for (uint32_t i = 0; i < view->meta->input_count; i++) {
+        const plan_tensor *input = &view->tensors[view->signature[i]];
+        mtl_dim last = input->rank > 0 ? plan_dims(view, input)[input->rank - 1] : plan_dim_fixed(0);
+        if (sum[i] != 0 && (input->rank < 2 || !plan_dim_is(last, (int64_t)sum[i]))) {
+            return base_fail(diag, MTL_INVALID_DATA, "byte %zu: input %" PRIu32 " does not have %" PRIu64 " columns",
+                             place(view, view->columns), i, sum[i]);
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status plan_check_tensors(const plan_view *view, base_diag *diag, base_arena *scratch)
 {
     BASE_TRY(check_strings(view, diag));
@@ -414,5 +443,6 @@ mtl_status plan_check_tensors(const plan_view *view, base_diag *diag, base_arena
         case PLAN_STORAGE_PARAM: BASE_TRY(check_param(view, tensor, diag)); break;
         }
     }
-    return check_params(view, diag);
+    BASE_TRY(check_params(view, diag));
+    return check_columns(view, diag, scratch);
 }

@@ -15,7 +15,7 @@
 enum {
     PLAN_VERSION_MAJOR = 1,
     PLAN_VERSION_MINOR = 3,
-    PLAN_USERS_SINCE = 3, /* minor version from which on a call has more than one user */
+    PLAN_USERS_SINCE = 3,         /* minor version from which on a call has more than one user */
     PLAN_VERSION_MINOR_LEAST = 1, /* of what is read: records had another size before */
     PLAN_ALIGNMENT = 64,          /* of sections and of each constant */
     PLAN_PANEL = 16,              /* columns of a weight panel */
@@ -34,9 +34,10 @@ typedef enum plan_section_kind {
     PLAN_SECTION_ATTRS = 7,     /* int64; floats as the bits of a double */
     PLAN_SECTION_SIGNATURE = 8, /* uint32 tensor indices: inputs, outputs, params, the params' defaults */
     PLAN_SECTION_CONSTS = 9,    /* bytes of the constants; starts on a 4,096-byte boundary */
+    PLAN_SECTION_COLUMNS = 10,  /* plan_columns[]; may be absent. Since 1.3; older readers skip it */
 } plan_section_kind;
 
-enum { PLAN_SECTION_COUNT = 9 };
+enum { PLAN_SECTION_COUNT = 9, PLAN_SECTION_MOST = 10 }; /* that every plan has; that there may be */
 
 #define PLAN_NONE UINT32_MAX
 
@@ -72,6 +73,16 @@ typedef struct plan_meta {
     uint32_t model_name, producer, compiler; /* strings: graph's name, who exported it, "mtlc 0.1.0" */
     uint32_t param_count;                    /* since 1.1; 0 before */
 } plan_meta;
+
+/* Where columns of an input come from that the model has in one with others: the next `count` columns of the last axis of input
+ * `input` are columns `from`.. of the model's input `source`, of whose last axis `width` is the extent. Those of one input
+ * are in order, side by side. For tools: no step reads it. */
+typedef struct plan_columns {
+    uint32_t source; /* string */
+    uint32_t input;
+    uint32_t from, count, width;
+    uint32_t reserved; /* 0 */
+} plan_columns;
 
 typedef enum plan_storage {
     PLAN_STORAGE_CONST = 1,   /* offset: bytes into CONSTS */

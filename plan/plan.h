@@ -28,6 +28,8 @@ typedef struct plan_view {
     const int64_t *attrs;
     const uint32_t *signature;
     const unsigned char *consts;
+    const plan_columns *columns;
+    size_t column_count;
     size_t string_bytes, tensor_count, dim_count, step_count, operand_count, attr_count, signature_count, const_bytes;
     uint64_t const_checksum;
 } plan_view;

@@ -143,16 +143,82 @@ static bool is_input(const mtl_plan *plan, const char *name)
     return false;
 }
 
+/* Whether the arrays hold the model's input that `input` has columns of, with them and all its others; then *data, which the
+ * caller frees, is what the plan takes: those columns of each row. 1 after one line. */
+static int cut_columns(const mtl_plan *plan, const tool_npz *npz, size_t input, const tool_array **whole, void **data)
+{
+    const mtl_tensor_info *info = mtl_plan_input(plan, input);
+    size_t size = mtl_dtype_size(info->dtype), done = 0,
+           mine = (size_t)info->shape[info->rank > 0 ? info->rank - 1 : 0].fixed;
+    mtl_columns_info c;
+    *whole = NULL;
+    for (size_t i = 0; mtl_plan_columns(plan, i, &c); i++) {
+        const tool_array *array = c.input == input ? tool_npz_find(npz, c.source) : NULL;
+        if (array == NULL || array->dtype != info->dtype || array->rank != info->rank ||
+            array->shape[array->rank - 1] != c.width) {
+            continue;
+        }
+        size_t rows = array->bytes / size / (size_t)c.width;
+        if (*whole == NULL && (*data = malloc(rows * mine * size + 1)) == NULL) {
+            return runtime_cmd_fail("out of memory");
+        }
+        *whole = array;
+        for (size_t row = 0; row < rows; row++) {
+            memcpy((char *)*data + (row * mine + done) * size,
+                   (const char *)array->data + (row * (size_t)c.width + (size_t)c.from) * size, (size_t)c.count * size);
+        }
+        done += (size_t)c.count;
+    }
+    return 0;
+}
+
+/* With `check_request`, inputs that were taken apart may come whole. The shape is that of the part. */
+static int find_array(const mtl_plan *plan, const tool_npz *npz, const runtime_score_request *request, size_t input,
+                      runtime_score_inputs *in, const tool_array **array, tool_array *part)
+{
+    const mtl_tensor_info *info = mtl_plan_input(plan, input);
+    const tool_array *whole = NULL;
+    *array = tool_npz_find(npz, info->name);
+    if (*array != NULL || !request->check) {
+        return 0;
+    }
+    if (cut_columns(plan, npz, input, &whole, &in->owned[input]) != 0) {
+        return 1;
+    }
+    if (whole != NULL) {
+        *part = *whole;
+        part->data = in->owned[input];
+        part->shape[part->rank - 1] = info->shape[info->rank - 1].fixed;
+        *array = part;
+    }
+    return 0;
+}
+
+static bool is_source(const mtl_plan *plan, const char *name)
+{
+    mtl_columns_info columns;
+    for (size_t i = 0; mtl_plan_columns(plan, i, &columns); i++) {
+        if (strcmp(columns.source, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Finds every input of the plan among the arrays. With `check_request`, inputs of users have a row for each candidate. */
-static void match_inputs(const mtl_plan *plan, const tool_npz *npz, const runtime_score_request *request,
-                         runtime_score_inputs *in, mismatches *wrong)
+static int match_inputs(const mtl_plan *plan, const tool_npz *npz, const runtime_score_request *request,
+                        runtime_score_inputs *in, mismatches *wrong)
 {
     tally rows = {.count = -1, .what = "rows"}, users = {.count = -1, .what = "users"};
     for (size_t i = 0; i < mtl_plan_input_count(plan); i++) {
         const mtl_tensor_info *info = mtl_plan_input(plan, i);
-        const tool_array *array = tool_npz_find(npz, info->name);
+        const tool_array *array;
+        tool_array part;
         int64_t own;
         char found[256], expected[256];
+        if (find_array(plan, npz, request, i, in, &array, &part) != 0) {
+            return 1;
+        }
         if (array == NULL) {
             mismatch(wrong, "input '%s' is missing, expected %s [%s]", info->name, mtl_dtype_name(info->dtype),
                      expected_shape(info, expected, sizeof expected));
@@ -171,10 +237,11 @@ static void match_inputs(const mtl_plan *plan, const tool_npz *npz, const runtim
     for (size_t i = 0; i < tool_npz_count(npz); i++) {
         const char *name = tool_npz_at(npz, i)->name;
         bool index = request->users != NULL && strcmp(request->users, name) == 0;
-        if (!index && !is_input(plan, name)) {
+        if (!index && !is_input(plan, name) && !(request->check && is_source(plan, name))) {
             match_param(plan, tool_npz_at(npz, i), wrong);
         }
     }
+    return 0;
 }
 
 /* The array that says whose each candidate is, as int32. Numbers beyond int32 become -1, which the run refuses. */
@@ -261,6 +328,7 @@ static int take_users(const mtl_tensor_info *info, const char *path, const int64
     for (int64_t user = 0; user < in->users; user++) {
         memcpy(kept + (size_t)user * bytes, all + (size_t)first[user] * bytes, bytes);
     }
+    free(in->owned[i]);
     in->owned[i] = kept;
     in->data[i] = kept;
     return 0;
@@ -288,7 +356,9 @@ int runtime_score_inputs_new(const mtl_plan *plan, const tool_npz *npz, const ch
     if (in->data == NULL || in->owned == NULL) {
         return runtime_cmd_fail("out of memory");
     }
-    match_inputs(plan, npz, request, in, &wrong);
+    if (match_inputs(plan, npz, request, in, &wrong) != 0) {
+        return 1;
+    }
     if (wrong.used > 0) {
         return runtime_cmd_fail("%s: %s", path, wrong.text);
     }

@@ -227,6 +227,25 @@ const mtl_tensor_info *mtl_plan_output(const mtl_plan *plan, size_t index)
     return index < mtl_plan_output_count(plan) ? &plan->signature[mtl_plan_input_count(plan) + index] : NULL;
 }
 
+size_t mtl_plan_columns_count(const mtl_plan *plan)
+{
+    return plan->view.column_count;
+}
+
+int mtl_plan_columns(const mtl_plan *plan, size_t index, mtl_columns_info *columns)
+{
+    if (index >= plan->view.column_count) {
+        return 0;
+    }
+    const plan_columns *record = &plan->view.columns[index];
+    *columns = (mtl_columns_info){.source = plan_string(&plan->view, record->source),
+                                  .input = record->input,
+                                  .from = record->from,
+                                  .count = record->count,
+                                  .width = record->width};
+    return 1;
+}
+
 int64_t mtl_dim_extent(mtl_dim dim, int64_t rows, int64_t users)
 {
     return dim.fixed + dim.per_row * rows + dim.per_user * users;

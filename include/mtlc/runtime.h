@@ -181,6 +181,20 @@ MTL_API size_t mtl_plan_output_count(const mtl_plan *plan);
 MTL_API const mtl_tensor_info *mtl_plan_input(const mtl_plan *plan, size_t index);
 MTL_API const mtl_tensor_info *mtl_plan_output(const mtl_plan *plan, size_t index);
 
+/* Where inputs NAME.request and NAME.row come from, into which `mtlc --request 'NAME[:,FROM:TO]'` takes an input of the model
+ * apart: the next `count` columns of the last axis of input `input` are columns from..from + count - 1 of the model's input
+ * `source`, of whose last axis `width` is the extent. Those of one input are in order. `source` lives as long as the plan. */
+typedef struct mtl_columns_info {
+    const char *source;
+    size_t input;
+    int64_t from, count, width;
+} mtl_columns_info;
+
+/* Pieces of inputs of the model, by input of the plan; 0 where none was taken apart. `index` out of range: false, and
+ * *columns is not written. */
+MTL_API size_t mtl_plan_columns_count(const mtl_plan *plan);
+MTL_API int mtl_plan_columns(const mtl_plan *plan, size_t index, mtl_columns_info *columns);
+
 /* The params: float32 tensors of a fixed shape, in the order of mtlc's --param options. `index` out of range gives
  * NULL. `mtl_plan_param_default` is the model's own value, dense and row-major; it lives as long as the plan. */
 MTL_API size_t mtl_plan_param_count(const mtl_plan *plan);

@@ -15,7 +15,7 @@ static void fix_checksums(unsigned char *plan, size_t size)
     }
     memcpy(&header, plan, sizeof header);
     size_t table = sizeof header, count = header.section_count;
-    if (count > PLAN_SECTION_COUNT || size - table < count * sizeof(plan_section)) {
+    if (count > PLAN_SECTION_MOST || size - table < count * sizeof(plan_section)) {
         return;
     }
     for (size_t i = 0; i < count; i++) {

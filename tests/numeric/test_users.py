@@ -154,3 +154,33 @@ def test_wrong_arrays_are_refused(programs: Programs, plan: Path) -> None:
     no({**whole, "whose": hole}, *check, places=("user 1 of 4 has no candidate",))
     np_ids = {**given, **index, "user": np.full(USERS, TABLE)}
     no(np_ids, *users, places=("input 'user': user 0: id 20 is outside 0..19",))
+
+
+def test_columns_are_found_in_the_whole(programs: Programs, tmp_path: Path) -> None:
+    draws = np.random.default_rng(13)
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"])]
+    wide = model(
+        nodes, [constant("w", draws.standard_normal((10, 3)))], [value("x", "batch", 10)]
+    )
+    plan = programs.compile(
+        save(wide, tmp_path), tmp_path / "plan.bin", "--request", "x[:,1:3,6:9]"
+    )
+    x = draws.standard_normal((ROWS, 10), dtype=np.float32)
+    mine = [1, 2, 6, 7, 8]
+    x[:, mine] = x[0, mine]
+    cut = {"x.request": x[:1, mine], "x.row": np.delete(x, mine, axis=1)}
+    want = programs.score(plan, cut)
+    check_close(want, {"y": x.astype(np.float64) @ np.asarray(
+        ReferenceEvaluator(wide).run(None, {"x": np.eye(10, dtype=np.float32)})[0], np.float64
+    )}, "columns")  # fmt: skip
+    check_same_bits(programs.score(plan, {"x": x}, "--check-request"), want, "the whole")
+    x[3, 7] += 1
+    refuse(
+        programs, plan, {"x": x}, "--check-request",
+        places=("input 'x.request' differs", "element 3 of row 3"),
+    )  # fmt: skip
+    refuse(programs, plan, {"x": x}, places=("input 'x.request' is missing", "'x' is no input"))
+    refuse(
+        programs, plan, {"x": x[:, :9]}, "--check-request",
+        places=("input 'x.request' is missing",),
+    )  # fmt: skip

@@ -90,6 +90,11 @@ typedef struct patch {
         PLAN_SECTION_TENSORS, i, sizeof(plan_tensor), offsetof(plan_tensor, field_),                                   \
             sizeof(((plan_tensor *)0)->field_), (uint64_t)(value_)                                                     \
     }
+#define COLUMNS(i, field_, value_)                                                                                     \
+    {                                                                                                                  \
+        PLAN_SECTION_COLUMNS, i, sizeof(plan_columns), offsetof(plan_columns, field_),                                 \
+            sizeof(((plan_columns *)0)->field_), value_                                                                \
+    }
 #define STEP(i, field_, value_)                                                                                        \
     {                                                                                                                  \
         PLAN_SECTION_STEPS, i, sizeof(plan_step), offsetof(plan_step, field_), sizeof(((plan_step *)0)->field_),       \
@@ -146,7 +151,7 @@ static const damage damages[] = {
     {"is none", {HEADER(version_major, 0)}},
     {"is none", {HEADER(reader_major, 0)}},
     {"byte 20: 8 sections", {HEADER(section_count, 8)}},
-    {"byte 20: 10 sections", {HEADER(section_count, 10)}},
+    {"byte 20: 11 sections", {HEADER(section_count, 11)}},
     {"header says 1", {HEADER(file_size, 1)}},
     {"byte 48: reserved", {HEADER(reserved[1], 1)}},
     {"kinds ascend", {SECTION(PLAN_SECTION_DIMS, kind, 9)}},
@@ -154,7 +159,17 @@ static const damage damages[] = {
     {"section 4 runs past the end", {SECTION(PLAN_SECTION_DIMS, size, UINT64_MAX)}},
     {"section 4 runs past the end", {SECTION(PLAN_SECTION_DIMS, offset, UINT64_MAX)}},
     {"section 4 starts at 64", {SECTION(PLAN_SECTION_DIMS, offset, 64)}},
-    {"goes on behind its last section", {SECTION(PLAN_SECTION_CONSTS, size, 64)}},
+    {"goes on behind its last section", {SECTION(PLAN_SECTION_COLUMNS, size, 24)}},
+    {"format 1.3 has no section of kind 11", {SECTION(PLAN_SECTION_COLUMNS, kind, 11)}},
+    {"columns 7..12 of 11", {COLUMNS(1, width, 11)}},
+    {"columns 8..13 of 12", {COLUMNS(1, from, 8)}},
+    {"columns 0..0 of 12", {COLUMNS(0, count, 0)}},
+    {"columns 0..3 of 12 are input 3's", {COLUMNS(0, input, 3)}},
+    {"or have no name", {COLUMNS(0, source, 0)}},
+    {"or have no name", {COLUMNS(0, source, 1 << 20)}},
+    {"or have no name", {COLUMNS(0, reserved, 1)}},
+    {"input 0 does not have 7 columns", {COLUMNS(0, count, 2)}},
+    {"input 2 does not have 8 columns", {COLUMNS(0, input, 2), COLUMNS(1, input, 2)}},
     {"section 3 has", {SECTION(PLAN_SECTION_TENSORS, size, 19 * sizeof(plan_tensor) - 1)}},
     {"gap before section 2",
      {META(param_count, 0), {PLAN_SECTION_STRINGS, 0, 0, 0, 1, 0}, SECTION(2, size, 1), SECTION(2, offset, 512)}},
@@ -195,8 +210,7 @@ static const damage damages[] = {
     {"2 axes grow", {DIMENSION(T_HIDDEN, 1, fixed, 0), DIMENSION(T_HIDDEN, 1, per_row, 20)}},
     {"grows with users", {DIMENSION(T_HIDDEN, 0, per_row, 0), DIMENSION(T_HIDDEN, 0, per_user, 1)}},
     {"axis 0 grows with rows and users", {DIMENSION(T_HIDDEN, 0, per_user, 1)}},
-    {"axis 0 of an output grows with users",
-     {DIMENSION(T_OUT_Y, 0, per_row, 0), DIMENSION(T_OUT_Y, 0, per_user, 1)}},
+    {"axis 0 of an output grows with users", {DIMENSION(T_OUT_Y, 0, per_row, 0), DIMENSION(T_OUT_Y, 0, per_user, 1)}},
     {"grows with rows, but", {DIMENSION(T_USER_RELU, 0, fixed, 0), DIMENSION(T_USER_RELU, 0, per_row, 4)}},
     {"of a constant is not fixed", {DIMENSION(T_W1, 0, fixed, 0), DIMENSION(T_W1, 0, per_row, 1)}},
     {"does not fit its layout", {TENSOR(T_W1, rank, 2)}},
@@ -328,6 +342,7 @@ static void random_damage_never_crashes(void **state)
             seed ^= seed >> 7;
             seed ^= seed << 17;
             const plan_section *section = section_of(file, 1 + (int)(seed % (PLAN_SECTION_COUNT - 1)));
+            section = round % 16 == 0 ? section_of(file, PLAN_SECTION_COLUMNS) : section;
             size_t at = (size_t)(section->offset + (seed >> 8) % section->size);
             damaged[at] = (seed >> 40 & 3) == 0 ? (unsigned char)(seed >> 48) : (unsigned char)(damaged[at] + 1);
         }
