@@ -49,6 +49,20 @@ static uint64_t zeros_find(const float *x, size_t k)
     return found;
 }
 
+/* *x in all lanes. */
+INLINE vec zeros_splat(const float *x)
+{
+#if LANES == 16
+    /* By way of an integer register: the ports that load vectors have all the weights to load. */
+    int32_t bits;
+    memcpy(&bits, x, sizeof bits);
+    __asm__("" : "+r"(bits));
+    return (vec)_mm512_set1_epi32(bits);
+#else
+    return splat(*x);
+#endif
+}
+
 /* PANELS, and WHOLE, whether the last of them has all its columns, are constants after inlining. */
 INLINE void zeros_block_run(const zeros_block *block, const unsigned PANELS, const bool WHOLE)
 {
@@ -80,7 +94,7 @@ INLINE void zeros_block_run(const zeros_block *block, const unsigned PANELS, con
         }
         for (uint64_t found = block->found[r]; found != 0; found &= found - 1) {
             const size_t i = (size_t)__builtin_ctzll(found);
-            const vec xs = splat(x[i]);
+            const vec xs = zeros_splat(x + i);
             UNROLL
             for (unsigned v = 0; v < VECS; v++) {
                 const float *w = panel[v / PANEL_VECS] + i * PLAN_PANEL + v % PANEL_VECS * LANES;
