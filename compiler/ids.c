@@ -20,7 +20,7 @@ typedef struct option {
 typedef struct finder {
     ir_graph *graph;
     base_diag *diag;
-    ir_value *source; /* by value: the nearest input that it depends on, 0: none */
+    ir_value *source; /* by value: the nearest input that it depends on (of halves, their whole), 0: none */
     option *options;
     size_t count;
 } finder;
@@ -87,6 +87,27 @@ static ir_value source_of(const finder *f, const ir_node_info *node)
         }
     }
     return 0;
+}
+
+/* Whether an input is a half of the model's input `name`, whose columns are declared (onnx/per_user.c). */
+static bool is_half(const finder *f, ir_value input, const char *name)
+{
+    size_t length = strlen(name);
+    const char *half = input != 0 ? ir_info(f->graph, input)->name : "";
+    return strncmp(half, name, length) == 0 &&
+           (strcmp(half + length, ".request") == 0 || strcmp(half + length, ".row") == 0);
+}
+
+/* Whether a node puts the halves of an input together: it has the name that the model knows. */
+static bool is_whole(const finder *f, const ir_node_info *node)
+{
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        if (node->op != IR_OP_concat ||
+            !is_half(f, f->source[node->inputs[i]], ir_info(f->graph, node->outputs[0])->name)) {
+            return false;
+        }
+    }
+    return node->input_count > 1;
 }
 
 /* The constant or param that a table is, or is made of. */
@@ -203,7 +224,7 @@ mtl_status compiler_set_ids(ir_graph *graph, const char *const *ids, size_t coun
         BASE_TRY(visit(&f, node, listed, &listed_count));
         for (uint32_t i = 0; i < info->output_count; i++) {
             if (info->outputs[i] != 0) {
-                f.source[info->outputs[i]] = source_of(&f, info);
+                f.source[info->outputs[i]] = is_whole(&f, info) ? info->outputs[i] : source_of(&f, info);
             }
         }
     }

@@ -13,7 +13,7 @@ mtl_status onnx_once_add(onnx_importer *importer, ir_value input);
 /* ONNX_FROM_ flags of a value; 0 while there are no such inputs. */
 mtl_status onnx_once_flags(onnx_importer *importer, ir_value value, unsigned *flags);
 
-/* Fails at the first node where an axis of candidates and the model's 1 do not come to the same; `what` begins the error.
+/* Fails at the first node where an axis of candidates and the model's 1 do not come to the same.
  * The proof: nodes without operands that are ONCE do what they did, as their operands are the same; what the others make
  * is ROW, so that candidate b's part depends on candidate b's alone, and what they make for one candidate is what the
  * model makes. */

@@ -170,3 +170,26 @@ def test_explain_names_what_holds_back(programs: Programs, tmp_path: Path) -> No
 
 def test_explain_says_nothing_of_users_where_there_are_none(programs: Programs, tmp_path: Path) -> None:
     assert not [line for line in explained(programs, mixed(), tmp_path) if "user" in line and "request" in line]
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_ids_in_columns_keep_the_name_of_the_input(programs: Programs, tmp_path: Path, sliced: bool) -> None:
+    """Lookups by an input whose columns are declared: --ids names the model's input, and so do messages."""
+    table = RNG.standard_normal((6, 2)).astype(np.float32)
+    last = [node("Slice", "x", "one", "three", "one", to="part"), node("Gather", "t", "part", to="e")]
+    nodes = [*(last if sliced else [node("Gather", "t", "x", to="e")]), node("Flatten", "e", to="y")]
+    constants = [constant("t", table), constant("one", [1], np.int64), constant("three", [3], np.int64)]
+    graph = model(nodes, constants, [value("x", "batch", 3, dtype=TensorProto.INT64)])
+    options = ("--request", "x[:,0:2]", "--ids", "x=clamp")
+    plan = programs.compile(save(graph, tmp_path), tmp_path / "plan.bin", *options)
+    x = np.array([[1, 9, 3], [1, 9, 9], [1, 9, -2]])
+    given, got = tmp_path / "in.npz", tmp_path / "out.npz"
+    np.savez(given, **{"x.request": x[:1, :2], "x.row": x[:, 2:]})
+    done = programs.run(programs.mtlrun, "score", plan, "-i", given, "-o", got)
+    assert done.returncode == 0, done.stderr
+    assert "input 'x', table 't': ids outside 0..5" in done.stderr
+    wanted = table[np.clip(x[:, 1:] if sliced else x, 0, 5)].reshape(3, -1)
+    np.testing.assert_array_equal(np.load(got)["y"], wanted)
