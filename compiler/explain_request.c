@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST_LISTED = 8, REQUEST_ROWS = 256, NAME_WIDTH = 36, OPERATION_TEXT = 96 };
 
@@ -221,15 +222,22 @@ static void print_holders(const holder *h, uint64_t *flops, uint64_t several, FI
     }
 }
 
-/* Why the sources of a node are not split; NULL: no pass says. */
+/* Why a node is not split; NULL: no pass says. Notes about other things speak of no user. */
 static const char *reason_of(const ir_graph *graph, const ir_node_info *info)
 {
     for (uint32_t i = 0; i < info->source_count; i++) {
-        if (graph->sources[info->sources[i]].note != NULL) {
-            return graph->sources[info->sources[i]].note;
+        const char *note = graph->sources[info->sources[i]].note;
+        if (note != NULL && strstr(note, "user") != NULL) {
+            return note;
         }
     }
     return NULL;
+}
+
+/* What sums over columns, and so could begin with the sums of the user's. */
+static bool is_product(ir_op op)
+{
+    return op == IR_OP_linear || op == IR_OP_matmul || op == IR_OP_gru || op == IR_OP_attention;
 }
 
 static void print_unsplit(const holder *h, const work *all, uint32_t count, FILE *out)
@@ -241,11 +249,11 @@ static void print_unsplit(const holder *h, const work *all, uint32_t count, FILE
         for (uint32_t j = 0; j < info->input_count; j++) {
             widest = h->mine[info->inputs[j]] > h->mine[widest] ? info->inputs[j] : widest;
         }
-        if (widest == 0 || all[i].flops == 0) {
+        if (widest == 0 || all[i].flops == 0 || !is_product(info->op)) {
             continue;
         }
         if (listed++ == 0) {
-            fprintf(out, "computed for each candidate though columns are the user's:\n");
+            fprintf(out, "products for each candidate though columns are the user's:\n");
         }
         uint32_t step = h->lowered->node_step[all[i].node];
         const char *reason = reason_of(h->graph, info);
