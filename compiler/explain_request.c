@@ -18,17 +18,42 @@ static bool is_users(const plan_view *view, const plan_tensor *tensor)
     return false;
 }
 
+static uint64_t bytes_of(const plan_view *view, const plan_tensor *tensor)
+{
+    uint64_t elements = 1;
+    for (unsigned axis = 0; axis < tensor->rank; axis++) {
+        mtl_dim dim = plan_dims(view, tensor)[axis];
+        elements *= (uint64_t)(dim.fixed + dim.per_user); /* the checker has bounded it */
+    }
+    return elements * mtl_dtype_size(tensor->dtype);
+}
+
+/* What a step of the candidates reads of the user, which its cost has once; `spread` reads a user's row a candidate. */
+static uint64_t users_bytes(const plan_view *view, const plan_step *step)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < step->input_count && step->op != PLAN_OP_spread; i++) {
+        const plan_tensor *tensor = plan_operand(view, step, i);
+        bytes += is_users(view, tensor) ? bytes_of(view, tensor) : 0;
+    }
+    return bytes;
+}
+
 compiler_shares compiler_count_shares(const plan_view *view)
 {
     compiler_shares sum = {0};
     for (size_t i = 0; i < view->step_count; i++) {
-        plan_cost cost = plan_step_cost(view, &view->steps[i]);
-        bool users = is_users(view, plan_result(view, &view->steps[i]));
-        sum.flops[users ? COMPILER_A_USER : COMPILER_A_CALL] += cost.flops_fixed;
-        sum.bytes[users ? COMPILER_A_USER : COMPILER_A_CALL] += cost.bytes_fixed - cost.weight_bytes;
-        sum.bytes[COMPILER_A_CALL] += cost.weight_bytes;
+        const plan_step *step = &view->steps[i];
+        plan_cost cost = plan_step_cost(view, step);
+        int once = is_users(view, plan_result(view, step)) ? COMPILER_A_USER : COMPILER_A_CALL;
+        uint64_t mine = i >= view->meta->request_step_count ? users_bytes(view, step) : 0;
+        uint64_t fixed = cost.bytes_fixed - cost.weight_bytes;
+        mine = mine < fixed ? mine : fixed;
+        sum.flops[once] += cost.flops_fixed;
         sum.flops[COMPILER_A_CANDIDATE] += cost.flops_per_row;
-        sum.bytes[COMPILER_A_CANDIDATE] += cost.bytes_per_row;
+        sum.bytes[COMPILER_A_CALL] += cost.weight_bytes;
+        sum.bytes[once] += fixed - mine;
+        sum.bytes[COMPILER_A_CANDIDATE] += cost.bytes_per_row + mine;
     }
     return sum;
 }
@@ -44,16 +69,6 @@ bool compiler_has_users(const ir_graph *graph)
 }
 
 /* --- inputs and sums ------------------------------------------------------------------------------------------ */
-
-static uint64_t bytes_of(const plan_view *view, const plan_tensor *tensor)
-{
-    uint64_t elements = 1;
-    for (unsigned axis = 0; axis < tensor->rank; axis++) {
-        mtl_dim dim = plan_dims(view, tensor)[axis];
-        elements *= (uint64_t)(dim.fixed + dim.per_user); /* the checker has bounded it */
-    }
-    return elements * mtl_dtype_size(tensor->dtype);
-}
 
 static void print_inputs(const plan_view *view, FILE *out)
 {

@@ -89,13 +89,16 @@ static ir_value source_of(const finder *f, const ir_node_info *node)
     return 0;
 }
 
-/* Whether an input is a half of the model's input `name`, whose columns are declared (onnx/per_user.c). */
+/* Whether an input holds columns of the model's input `name` (onnx/per_user.c). */
 static bool is_half(const finder *f, ir_value input, const char *name)
 {
-    size_t length = strlen(name);
-    const char *half = input != 0 ? ir_info(f->graph, input)->name : "";
-    return strncmp(half, name, length) == 0 &&
-           (strcmp(half + length, ".request") == 0 || strcmp(half + length, ".row") == 0);
+    for (uint32_t i = 0; i < f->graph->column_count; i++) {
+        const ir_columns *columns = &f->graph->columns[i];
+        if (columns->input == input && strcmp(columns->source, name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Whether a node puts the halves of an input together: it has the name that the model knows. */

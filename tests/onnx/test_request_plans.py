@@ -128,6 +128,11 @@ def shares(programs: Programs, plan: Path) -> list[int]:
         sums[4 if users else 3] += step["bytes_fixed"] - (packed if users else 0)
         sums[3] += packed if users else 0
         sums[5] += step["bytes_per_row"]
+        if step["program"] == "row" and step["op"] != "spread":  # each candidate reads its user's
+            mine = [operand["shape"] for operand in step["inputs"] if operand and "U" in str(operand["shape"])]
+            read = sum(4 * int(np.prod(shape[1:])) for shape in mine)
+            sums[3] -= read
+            sums[5] += read
     return sums
 
 
@@ -166,6 +171,13 @@ def test_explain_names_what_holds_back(programs: Programs, tmp_path: Path) -> No
     assert numbers(holders, "several inputs")[0] > 0
     crossing = lines[lines.index("read of the user for each candidate:") + 1]
     assert re.search(r"\(U, \d+\) +\d+ bytes, by step \d+ \(\w+\)$", crossing), crossing
+
+
+def test_explain_says_why_a_product_is_whole(programs: Programs, tmp_path: Path) -> None:
+    """Two columns are not worth a step of their own."""
+    lines = explained(programs, wide(), tmp_path, "x[:,3:5]")
+    (line,) = [line for line in lines if "of 12 columns" in line]
+    assert re.search(r"step \d+: linear \(.*h.*\): 2 of 12 columns, \d+ FLOPs; stays one product: ", line), line
 
 
 def test_explain_says_nothing_of_users_where_there_are_none(programs: Programs, tmp_path: Path) -> None:
