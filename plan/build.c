@@ -215,6 +215,15 @@ mtl_status plan_add_step(plan_builder *builder, plan_op op, unsigned function, c
     return append(builder, &builder->steps, &step, 1, sizeof step);
 }
 
+void plan_add_span(plan_builder *builder, uint32_t mask, bool whole)
+{
+    plan_step *steps = builder->steps.items;
+    steps[builder->steps.count - 1].span = (mask + 1) | (whole ? PLAN_SPAN_WHOLE : 0);
+    if (builder->reader_minor < PLAN_SPAN_SINCE) {
+        builder->reader_minor = PLAN_SPAN_SINCE;
+    }
+}
+
 int64_t plan_float_attr(double number)
 {
     int64_t bits;

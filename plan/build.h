@@ -2,6 +2,8 @@
 #ifndef PLAN_BUILD_H
 #define PLAN_BUILD_H
 
+#include <stdbool.h>
+
 #include "base/arena.h"
 #include "base/file.h"
 #include "plan/format.h"
@@ -23,6 +25,8 @@ mtl_status plan_add_const(plan_builder *builder, const void *data, size_t bytes,
 mtl_status plan_add_step(plan_builder *builder, plan_op op, unsigned function, const uint32_t *inputs,
                          size_t input_count, uint32_t output, const int64_t *attrs, size_t attr_count,
                          const char *label);
+/* Gives the last step a span: tensor `mask` says which, and `whole` what it is where that says none. */
+void plan_add_span(plan_builder *builder, uint32_t mask, bool whole);
 int64_t plan_float_attr(double number);
 
 mtl_status plan_add_input(plan_builder *builder, uint32_t tensor);

@@ -6,6 +6,9 @@
  * live group exactly, and columns that have been written since it began. Written columns are disjoint runs that do not
  * touch, kept like groups by where they start (a row's bytes in the group count as its columns).
  *
+ * What a step with a span computes is a group of its mask's span: only steps with a span of the same mask, as it was
+ * then, read it, and only where they leave out what it does not have.
+ *
  * Groups and runs are kept over the sorted places where any tensor starts, in a bitmap with summaries, so that a whole
  * plan takes O(n log n) whatever it holds. Outputs are groups that never end.
  */
@@ -28,7 +31,9 @@ typedef struct live_set {
 /* A workspace, or all outputs. */
 typedef struct space {
     live_set groups, runs;
-    uint32_t *writer; /* by place of groups: the tensor that began the group */
+    uint32_t *writer; /* by place of groups: the tensor that began the group ... */
+    uint64_t *time;   /* ... the number of the last write to it ... */
+    uint64_t *span;   /* ... and the span that it was computed in: see span_now */
     uint64_t *end;    /* by place of runs */
 } space;
 
@@ -36,6 +41,7 @@ typedef struct flow_state {
     const plan_view *view;
     base_diag *diag;
     space request, row, output;
+    uint64_t time; /* writes so far */
 } flow_state;
 
 /* Where a tensor lies in its space: its group, and its columns. Bytes of a row; of outputs, elements. */
@@ -104,10 +110,14 @@ static mtl_status make_space(const flow_state *flow, plan_storage storage, base_
     uint64_t *groups = BASE_NEW_ARRAY(scratch, uint64_t, count), *runs = BASE_NEW_ARRAY(scratch, uint64_t, count);
     in->writer = BASE_NEW_ARRAY(scratch, uint32_t, count);
     in->end = BASE_NEW_ARRAY(scratch, uint64_t, count);
+    in->time = BASE_NEW_ARRAY(scratch, uint64_t, count);
+    in->span = BASE_NEW_ARRAY(scratch, uint64_t, count);
     BASE_TRY_MEMORY(groups, flow->diag);
     BASE_TRY_MEMORY(runs, flow->diag);
     BASE_TRY_MEMORY(in->writer, flow->diag);
     BASE_TRY_MEMORY(in->end, flow->diag);
+    BASE_TRY_MEMORY(in->time, flow->diag);
+    BASE_TRY_MEMORY(in->span, flow->diag);
     for (size_t i = 0, at = 0; i < view->tensor_count; i++) {
         if (view->tensors[i].storage == storage) {
             extent place = extent_of(view, &view->tensors[i]);
@@ -214,14 +224,31 @@ static void end_group(const flow_state *flow, space *in, size_t group)
     }
 }
 
-static void write_value(const flow_state *flow, space *in, const plan_tensor *tensor)
+/* The span of a step: 0 for none, else a number for its mask as it is now. A mask of ROW is known by its last write, which
+ * is after those of earlier contents. */
+static uint64_t span_now(const flow_state *flow, const plan_step *step)
+{
+    const plan_tensor *mask = plan_span(flow->view, step);
+    if (mask == NULL) {
+        return 0;
+    }
+    const uint64_t whole = (step->span & PLAN_SPAN_WHOLE) != 0 ? 2 : 0;
+    if (mask->storage == PLAN_STORAGE_INPUT) {
+        return (uint64_t)mask->index << 2 | whole | 1;
+    }
+    return flow->row.groups.count == 0 ? 0 : flow->row.time[find(&flow->row.groups, mask->offset)] << 2 | whole;
+}
+
+/* `span`: of what is written, 0: all of it. */
+static void write_value(flow_state *flow, space *in, const plan_tensor *tensor, uint64_t span)
 {
     extent to = extent_of(flow->view, tensor);
     if (to.group == to.group_end || to.from == to.to) {
         return;
     }
     size_t at = find(&in->groups, to.group);
-    if (!is_live(&in->groups, at) || !same_group(flow->view, tensor, &flow->view->tensors[in->writer[at]])) {
+    if (!is_live(&in->groups, at) || in->span[at] != 0 ||
+        !same_group(flow->view, tensor, &flow->view->tensors[in->writer[at]])) {
         size_t before = neighbour(&in->groups, at, false);
         if (before != SIZE_MAX &&
             extent_of(flow->view, &flow->view->tensors[in->writer[before]]).group_end > to.group) {
@@ -237,6 +264,8 @@ static void write_value(const flow_state *flow, space *in, const plan_tensor *te
         in->writer[at] = (uint32_t)(tensor - flow->view->tensors);
         add(&in->groups, at);
     }
+    in->time[at] = ++flow->time;
+    in->span[at] = span;
     add_run(in, &to);
 }
 
@@ -255,8 +284,9 @@ static const char *name_of(const plan_view *view, const plan_tensor *tensor)
     return plan_string(view, tensor->name);
 }
 
+/* `span`: the only one that what is read may have been computed in; 0: none. */
 static mtl_status read_value(const flow_state *flow, const plan_step *step, const space *in, unsigned i,
-                             const plan_tensor *tensor)
+                             const plan_tensor *tensor, uint64_t span)
 {
     const plan_view *view = flow->view;
     extent from = extent_of(view, tensor);
@@ -278,6 +308,11 @@ static mtl_status read_value(const flow_state *flow, const plan_step *step, cons
                               plan_shape_text(plan_dims(view, tensor), tensor->rank, read, sizeof read),
                               mtl_dtype_name(writer->dtype),
                               plan_shape_text(plan_dims(view, writer), writer->rank, written, sizeof written));
+    }
+    if (in->span[at] != 0 && in->span[at] != span) {
+        return plan_fail_step(view, step, flow->diag,
+                              "input %u ('%.100s') was computed in a span only, and is read beyond it", i,
+                              name_of(view, tensor));
     }
     return MTL_OK;
 }
@@ -319,13 +354,14 @@ static mtl_status check_input(const flow_state *flow, const plan_step *step, boo
                               const plan_tensor *tensor)
 {
     const plan_view *view = flow->view;
+    uint64_t span = plan_span_takes(step->op, i) ? span_now(flow, step) : 0;
     BASE_TRY(check_program(flow, step, row, "input", i, tensor));
     switch ((plan_storage)tensor->storage) {
     case PLAN_STORAGE_CONST:
     case PLAN_STORAGE_INPUT:
     case PLAN_STORAGE_PARAM: return MTL_OK;
-    case PLAN_STORAGE_REQUEST: return read_value(flow, step, &flow->request, i, tensor);
-    case PLAN_STORAGE_ROW: return read_value(flow, step, &flow->row, i, tensor);
+    case PLAN_STORAGE_REQUEST: return read_value(flow, step, &flow->request, i, tensor, span);
+    case PLAN_STORAGE_ROW: return read_value(flow, step, &flow->row, i, tensor, span);
     case PLAN_STORAGE_OUTPUT: break;
     }
     extent columns = extent_of(view, tensor);
@@ -372,7 +408,8 @@ static mtl_status check_output(flow_state *flow, const plan_step *step, bool row
     const plan_view *view = flow->view;
     BASE_TRY(check_program(flow, step, row, "output", 0, out));
     if (out->storage == PLAN_STORAGE_ROW) {
-        write_value(flow, &flow->row, out);
+        bool sum = plan_span_kind_of(step->op) == PLAN_SPAN_SUM;
+        write_value(flow, &flow->row, out, sum ? 0 : span_now(flow, step));
         return MTL_OK;
     }
     if (out->storage == PLAN_STORAGE_REQUEST) {
@@ -380,7 +417,7 @@ static mtl_status check_output(flow_state *flow, const plan_step *step, bool row
             return plan_fail_step(view, step, flow->diag, "the row program writes a request value ('%.100s')",
                                   name_of(view, out));
         }
-        write_value(flow, &flow->request, out);
+        write_value(flow, &flow->request, out, 0);
         return MTL_OK;
     }
     if (is_scattered(view, out) && step->op != PLAN_OP_store) {
@@ -393,7 +430,7 @@ static mtl_status check_output(flow_state *flow, const plan_step *step, bool row
                               "output '%.100s' does not grow with rows: the request program writes it",
                               name_of(view, out));
     }
-    write_value(flow, &flow->output, out);
+    write_value(flow, &flow->output, out, 0);
     return MTL_OK;
 }
 
@@ -406,6 +443,11 @@ static mtl_status check_step(flow_state *flow, const plan_step *step, bool row)
             BASE_TRY(check_input(flow, step, row, i, in));
             BASE_TRY(check_overlap(flow, step, i, in, out));
         }
+    }
+    const plan_tensor *mask = plan_span(flow->view, step);
+    if (mask != NULL) { /* as another input */
+        BASE_TRY(check_input(flow, step, row, step->input_count, mask));
+        BASE_TRY(check_overlap(flow, step, step->input_count, mask, out));
     }
     return check_output(flow, step, row, out);
 }

@@ -154,9 +154,6 @@ static mtl_status check_ranges(const plan_step_check *check, size_t *operands, s
     }
     *operands += operand_count;
     *attrs += step->attr_count;
-    if (step->reserved != 0) {
-        return plan_fail_here(check, "reserved bytes are not 0");
-    }
     if (step->label >= view->string_bytes || (step->label != 0 && view->strings[step->label - 1] != '\0')) {
         return plan_fail_here(check, "its label (offset %" PRIu32 ") is no string", step->label);
     }
@@ -251,6 +248,7 @@ mtl_status plan_check_steps(const plan_view *view, base_diag *diag)
             BASE_TRY(plan_expect_function(&check, true));
         }
         BASE_TRY(ops[op].check(&check));
+        BASE_TRY(plan_check_span(&check));
     }
     if (operands != view->operand_count || attrs != view->attr_count) {
         return base_fail(diag, MTL_INVALID_DATA, "%zu operands and %zu attributes belong to no step",

@@ -65,6 +65,9 @@ mtl_status plan_expect_float_input(const plan_step_check *check, unsigned i, uns
 /* Functions of float32 to float32, and 0: what a linear layer or a scan can end with. */
 bool plan_is_activation(unsigned function);
 
+/* The rule of spans, after that of the op. */
+mtl_status plan_check_span(const plan_step_check *check);
+
 /* One function an op: the shapes, dtypes and attributes that ops.def states. Counts have been checked. */
 #define PLAN_OP(number, name, ...) mtl_status plan_check_##name(const plan_step_check *check);
 #include "plan/ops.def"

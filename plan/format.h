@@ -16,6 +16,7 @@ enum {
     PLAN_VERSION_MAJOR = 1,
     PLAN_VERSION_MINOR = 3,
     PLAN_USERS_SINCE = 3,         /* minor version from which on a call has more than one user */
+    PLAN_SPAN_SINCE = 3,          /* the minor version that brought spans */
     PLAN_VERSION_MINOR_LEAST = 1, /* of what is read: records had another size before */
     PLAN_ALIGNMENT = 64,          /* of sections and of each constant */
     PLAN_PANEL = 16,              /* columns of a weight panel */
@@ -113,6 +114,9 @@ typedef struct plan_tensor {
     uint32_t start, pitch; /* of a window, in elements; both 0: dense */
 } plan_tensor;
 
+/* Of plan_step.span: where the mask is false everywhere, all positions are in the span; else none. */
+#define PLAN_SPAN_WHOLE ((uint32_t)1 << 31)
+
 typedef struct plan_step {
     uint16_t op;       /* plan_op */
     uint16_t function; /* of its list in ops.def, or 0 */
@@ -120,7 +124,7 @@ typedef struct plan_step {
     uint32_t operands; /* first in OPERANDS: the inputs, then the output */
     uint32_t attrs;    /* first in ATTRS */
     uint32_t label;    /* string: source nodes, for people */
-    uint32_t reserved; /* 0 */
+    uint32_t span;     /* 0: all positions; else 1 + the tensor that says which, and PLAN_SPAN_WHOLE. Since 1.3 */
 } plan_step;
 
 /* The attributes of each function of a chain, which begins with its input 0. OPERAND: the input that a binary function takes

@@ -114,6 +114,12 @@ static const uint32_t users[] = {
 #undef PLAN_USERS
 };
 
+static const unsigned char spans[] = {
+#define PLAN_SPANS(name, kind) [PLAN_OP_##name] = PLAN_SPAN_##kind,
+#include "plan/ops.def"
+#undef PLAN_SPANS
+};
+
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
 const char *plan_op_name(unsigned op)
@@ -172,6 +178,22 @@ bool plan_gives_window(unsigned op)
 bool plan_takes_users(unsigned op, size_t i)
 {
     return op < LENGTH(users) && i < 32 && (users[op] >> i & 1) != 0;
+}
+
+plan_span_kind plan_span_kind_of(unsigned op)
+{
+    return op < LENGTH(spans) ? (plan_span_kind)spans[op] : PLAN_SPAN_NONE;
+}
+
+bool plan_span_takes(unsigned op, unsigned i)
+{
+    switch (plan_span_kind_of(op)) {
+    case PLAN_SPAN_NONE: break;
+    case PLAN_SPAN_POSITIONS: return true; /* the others are constants */
+    case PLAN_SPAN_KEYS: return i < 3;     /* not the masks */
+    case PLAN_SPAN_SUM: return i == 1;     /* not the weights */
+    }
+    return false;
 }
 
 unsigned plan_unary_parameters(unsigned function)

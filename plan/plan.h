@@ -51,6 +51,16 @@ unsigned plan_unary_parameters(unsigned function);
 unsigned plan_op_since(unsigned op);                          /* the minor version of the format that brought it */
 unsigned plan_function_since(unsigned op, unsigned function); /* the same of the op with that function */
 unsigned plan_operands_since(unsigned op, size_t inputs);     /* the same of the op with so many inputs */
+/* What a span leaves out of a step of the op (plan/ops.def). */
+typedef enum plan_span_kind {
+    PLAN_SPAN_NONE = 0, /* the op has none */
+    PLAN_SPAN_POSITIONS,
+    PLAN_SPAN_KEYS,
+    PLAN_SPAN_SUM,
+} plan_span_kind;
+plan_span_kind plan_span_kind_of(unsigned op);
+/* Whether input `i` of the op may be a tensor that was computed in the span only. */
+bool plan_span_takes(unsigned op, unsigned i);
 /* Whether input `i` of the op, or its result, may be a window (plan/ops.def). */
 bool plan_takes_window(unsigned op, size_t i);
 bool plan_gives_window(unsigned op);
@@ -73,6 +83,11 @@ static inline const plan_tensor *plan_operand(const plan_view *view, const plan_
 static inline const plan_tensor *plan_result(const plan_view *view, const plan_step *step)
 {
     return plan_operand(view, step, step->input_count);
+}
+/* The mask of a step's span, NULL: it has none. */
+static inline const plan_tensor *plan_span(const plan_view *view, const plan_step *step)
+{
+    return step->span == 0 ? NULL : &view->tensors[(step->span & ~PLAN_SPAN_WHOLE) - 1];
 }
 /* Param `i`, and the constant of the same shape that it is until a host sets another. */
 static inline const plan_tensor *plan_param(const plan_view *view, size_t i)

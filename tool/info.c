@@ -170,6 +170,9 @@ static json_t *step_of(const plan_view *view, size_t i, const char *kernel, tota
     put(object, "attrs", attrs_of(view, step, ok), ok);
     put(object, "inputs", inputs, ok);
     put(object, "output", tensor_of(view, plan_result(view, step), true, ok), ok);
+    if (plan_span(view, step) != NULL) {
+        put(object, "span", tensor_of(view, plan_span(view, step), true, ok), ok);
+    }
     put_cost(object, &cost, ok);
     put(object, "label", tool_json_text(plan_string(view, step->label)), ok);
     if (kernel != NULL) {

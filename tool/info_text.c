@@ -97,7 +97,7 @@ static const char *shape_text(table *of, const json_t *tensor)
                                                       text, json_integer_value(start), json_integer_value(pitch)));
 }
 
-/* "(B, 64) (1, 64, 32) -> (B, 32)"; a long list of inputs is cut. */
+/* "(B, 64) (1, 64, 32) -> (B, 32)"; a long list of inputs is cut. "in span" of those positions alone. */
 static const char *operands_text(table *of, const json_t *step)
 {
     const char *text = "";
@@ -111,7 +111,9 @@ static const char *operands_text(table *of, const json_t *step)
         }
         text = keep(of, base_arena_format(of->arena, "%s%s ", text, json_is_null(input) ? "-" : shape_text(of, input)));
     }
-    return keep(of, base_arena_format(of->arena, "%s-> %s", text, shape_text(of, json_object_get(step, "output"))));
+    const char *span = json_object_get(step, "span") != NULL ? " in span" : "";
+    return keep(of,
+                base_arena_format(of->arena, "%s-> %s%s", text, shape_text(of, json_object_get(step, "output")), span));
 }
 
 static void print_table(const table *of, size_t columns, unsigned right, FILE *out)
