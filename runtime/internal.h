@@ -36,6 +36,7 @@ typedef struct runtime_ref {
     uint64_t offset;  /* bytes; of ROW: per row of the tile's full height; of REQUEST: per user of the session's most */
     uint64_t start;   /* of a window: bytes, once */
     uint64_t per_row; /* INPUT, OUTPUT: bytes of one candidate, or user */
+    uint64_t per_position; /* of steps with a span, whose rows are positions: bytes from one to the next; else unused */
 } runtime_ref;
 
 /* One pass over a program: the whole request program, or the row program for one tile. */
@@ -45,13 +46,14 @@ typedef struct runtime_frame {
     unsigned char *request, *row; /* the two parts of the workspace */
     const void *const *inputs;
     void *const *outputs;
-    int64_t height;                      /* rows of a full tile: scales the offsets of ROW */
-    int64_t max_users;                   /* of the session: scales the offsets of REQUEST */
-    int64_t first;                       /* the tile's first candidate */
-    int64_t rows;                        /* candidates in this tile; users in the request program */
-    int64_t total_rows;                  /* candidates of the call, in both programs */
-    int64_t users;                       /* of the call, in the row program; 0 in the request program */
-    const int32_t *user;                 /* of each candidate of the call; NULL: all are of user 0 */
+    int64_t height;          /* rows of a full tile: scales the offsets of ROW */
+    int64_t max_users;       /* of the session: scales the offsets of REQUEST */
+    int64_t first;           /* the tile's first candidate */
+    int64_t rows;            /* candidates in this tile; users in the request program */
+    int64_t total_rows;      /* candidates of the call, in both programs */
+    int64_t users;           /* of the call, in the row program; 0 in the request program */
+    int64_t position, place; /* of steps with a span: the first position among the tile's, among its candidate's */
+    const int32_t *user;     /* of each candidate of the call; NULL: all are of user 0 */
     struct onednn_session *onednn;       /* NULL: no step goes there */
     _Atomic uint64_t *outside;           /* the session's counters of ids outside of their tables; NULL: not counted */
     const struct runtime_wanted *wanted; /* NULL: all outputs are; wanted.h */
@@ -62,7 +64,9 @@ typedef struct runtime_frame {
 static inline unsigned char *runtime_out(const runtime_frame *frame, const runtime_ref *ref)
 {
     switch (ref->storage) {
-    case PLAN_STORAGE_ROW: return frame->row + ref->offset * (uint64_t)frame->height + ref->start;
+    case PLAN_STORAGE_ROW:
+        return frame->row + ref->offset * (uint64_t)frame->height + ref->start +
+               ref->per_position * (uint64_t)frame->position;
     case PLAN_STORAGE_REQUEST: return frame->request + ref->offset * (uint64_t)frame->max_users + ref->start;
     default: break;
     }
@@ -74,8 +78,8 @@ static inline unsigned char *runtime_out(const runtime_frame *frame, const runti
 static inline const unsigned char *runtime_in(const runtime_frame *frame, const runtime_ref *ref)
 {
     switch (ref->storage) {
-    case PLAN_STORAGE_CONST: return frame->consts + ref->offset;
-    case PLAN_STORAGE_PARAM: return frame->params + ref->offset;
+    case PLAN_STORAGE_CONST: return frame->consts + ref->offset + ref->per_position * (uint64_t)frame->place;
+    case PLAN_STORAGE_PARAM: return frame->params + ref->offset + ref->per_position * (uint64_t)frame->place;
     case PLAN_STORAGE_INPUT:
         return (const unsigned char *)frame->inputs[ref->index] + ref->per_row * (uint64_t)frame->first + ref->start;
     default: return runtime_out(frame, ref);

@@ -680,6 +680,9 @@ static void find_step(runtime_needs *needs, size_t number)
     }
     s.choice->run = RUNTIME_RUN;
     find_inputs(&s, number);
+    if (plan_span(view, step) != NULL) {
+        need_all(needs, plan_span(view, step));
+    }
     if (s.y.bits != NULL && !is_in_place(&s)) {
         take_bits(s.y.bits, (s.y.begin + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN,
                   (s.y.begin + s.y.width * s.y.size) / RUNTIME_GRAIN);

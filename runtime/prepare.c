@@ -5,6 +5,7 @@
 #include "runtime/internal.h"
 #include "runtime/native/native.h"
 #include "runtime/onednn/onednn.h"
+#include "runtime/span.h"
 
 runtime_affine runtime_extent(const plan_view *view, const plan_tensor *tensor, unsigned axis)
 {
@@ -43,6 +44,10 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
                     (uint64_t)extent.per_row * (uint64_t)inner.fixed * mtl_dtype_size((mtl_dtype)tensor->dtype);
             }
         }
+    }
+    if (tensor->rank > 0 && runtime_extent(view, tensor, 0).per_row == 1) {
+        runtime_affine inner = runtime_elements(view, tensor, 1, tensor->rank);
+        ref.per_position = (uint64_t)inner.fixed * mtl_dtype_size((mtl_dtype)tensor->dtype);
     }
     if (plan_is_window(tensor)) {
         ref.start = (uint64_t)tensor->start * mtl_dtype_size((mtl_dtype)tensor->dtype);
@@ -157,7 +162,11 @@ mtl_status runtime_prepare_steps(mtl_plan *plan, base_diag *diag)
         if (plan->onednn != NULL) {
             onednn_refused(plan->onednn, true);
         }
-        BASE_TRY(prepare[context.step->op](&context, &plan->steps[i]));
+        if (plan_span(view, context.step) != NULL && plan_span_kind_of(context.step->op) == PLAN_SPAN_POSITIONS) {
+            BASE_TRY(runtime_prepare_positions(&context, prepare[context.step->op], &plan->steps[i]));
+        } else {
+            BASE_TRY(prepare[context.step->op](&context, &plan->steps[i]));
+        }
         BASE_TRY(name_kernel(&context, &plan->steps[i]));
     }
     return MTL_OK;

@@ -2,6 +2,7 @@
  * softmax beside them, would write all scores to memory and read them again. */
 #include "runtime/internal.h"
 #include "runtime/native/native.h"
+#include "runtime/span.h"
 
 typedef struct attention_state {
     runtime_ref q, k, v, bias, keep, y;
@@ -10,12 +11,12 @@ typedef struct attention_state {
     size_t start[3];       /* the first columns of q, k, v */
     bool has_bias, has_keep;
     size_t user_k, user_v, user_bias, user_keep; /* elements from user to user of operands that are per user, else 0 */
+    runtime_spans spans;
     const native_kernels *native;
 } attention_state;
 
-static mtl_status attention_run(const void *state, const runtime_frame *frame)
+static native_attention attention_call(const attention_state *s, const runtime_frame *frame)
 {
-    const attention_state *s = state;
     native_attention call = s->call;
     call.q = (const float *)runtime_in(frame, &s->q) + s->start[0];
     call.k = (const float *)runtime_in(frame, &s->k) + s->start[1];
@@ -24,6 +25,13 @@ static mtl_status attention_run(const void *state, const runtime_frame *frame)
     call.keep = s->has_keep ? runtime_in(frame, &s->keep) : NULL;
     call.y = (float *)runtime_out(frame, &s->y);
     call.rows = (size_t)runtime_at(s->rows, frame->rows);
+    return call;
+}
+
+static mtl_status attention_run(const void *state, const runtime_frame *frame)
+{
+    const attention_state *s = state;
+    const native_attention call = attention_call(s, frame);
     s->native->attention(&call);
     return MTL_OK;
 }
@@ -50,6 +58,31 @@ static mtl_status attention_run_users(const void *state, const runtime_frame *fr
         call.keep = keep == NULL ? NULL : keep + user * s->user_keep + row * call.keep_row;
         call.y = y + row * call.y_row;
         call.rows = end - row;
+        s->native->attention(&call);
+    }
+    return MTL_OK;
+}
+
+/* The positions of the span are all queries and keys that there are. */
+static mtl_status attention_run_span(const void *state, const runtime_frame *frame)
+{
+    const attention_state *s = state;
+    const native_attention all = attention_call(s, frame);
+    const uint8_t *mask = runtime_in(frame, &s->spans.mask);
+    for (size_t row = 0; row < all.rows; row++, mask += all.keys) {
+        const runtime_span span = runtime_span_of(&s->spans, mask);
+        if (span.count == 0) {
+            continue;
+        }
+        native_attention call = all;
+        call.rows = 1;
+        call.queries = call.keys = span.count;
+        call.q += row * all.q_row + span.first * all.q_step;
+        call.k += row * all.k_row + span.first * all.k_step;
+        call.v += row * all.v_row + span.first * all.v_step;
+        call.y += row * all.y_row + span.first * all.y_step;
+        call.bias = all.bias != NULL ? all.bias + row * all.bias_row + span.first * (all.bias_query + 1) : NULL;
+        call.keep = all.keep != NULL ? all.keep + row * all.keep_row + span.first * (all.keep_query + 1) : NULL;
         s->native->attention(&call);
     }
     return MTL_OK;
@@ -131,5 +164,9 @@ mtl_status runtime_prepare_attention(const runtime_context *context, runtime_ste
     users |= take_users(context, 3, &s->bias, &call->bias_row, &s->user_bias);
     users |= take_users(context, 4, &s->keep, &call->keep_row, &s->user_keep);
     *result = (runtime_step){.run = users ? attention_run_users : attention_run, .state = s};
+    if (plan_span(view, step) != NULL) {
+        s->spans = runtime_spans_of(context);
+        result->run = attention_run_span;
+    }
     return MTL_OK;
 }

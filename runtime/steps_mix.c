@@ -3,9 +3,11 @@
 #include "runtime/internal.h"
 #include "runtime/native/native.h"
 #include "runtime/rows.h"
+#include "runtime/span.h"
 
 typedef struct mix_state {
     runtime_ref weights, values, y;
+    runtime_spans spans;
     runtime_affine rows;
     native_mix call;
     const native_kernels *native;
@@ -38,6 +40,32 @@ static mtl_status mix_run_tasks(const void *state, const runtime_frame *frame, c
     call.y += part->from * call.h;
     call.tasks = part->to - part->from;
     s->native->mix(&call);
+    return MTL_OK;
+}
+
+/* The experts are positions, of which each candidate has those of its span. */
+static mtl_status mix_run_span(const void *state, const runtime_frame *frame)
+{
+    const mix_state *s = state;
+    const float *weights = (const float *)runtime_in(frame, &s->weights);
+    const float *values = (const float *)runtime_in(frame, &s->values);
+    const uint8_t *mask = runtime_in(frame, &s->spans.mask);
+    float *y = (float *)runtime_out(frame, &s->y);
+    const size_t rows = (size_t)runtime_at(s->rows, frame->rows);
+    for (size_t row = 0; row < rows; row++, mask += s->call.experts) {
+        const runtime_span span = runtime_span_of(&s->spans, mask);
+        native_mix call = s->call; /* its index counts from 0 */
+        call.rows = 1;
+        call.weights = weights + row * call.weights_stride + span.first;
+        call.values = values + row * call.values_stride + span.first * call.h;
+        call.y = y + row * call.y_stride;
+        call.experts = span.count;
+        if (span.count > 0) {
+            s->native->mix(&call);
+        } else {
+            memset(call.y, 0, call.h * sizeof *call.y);
+        }
+    }
     return MTL_OK;
 }
 
@@ -76,6 +104,10 @@ mtl_status runtime_prepare_mix(const runtime_context *context, runtime_step *res
     };
     s->call.same_index = same_index(&s->call);
     *result = (runtime_step){.run = mix_run, .run_part = mix_run_tasks, .state = s};
+    if (plan_span(view, context->step) != NULL) {
+        s->spans = runtime_spans_of(context);
+        *result = (runtime_step){.run = mix_run_span, .state = s};
+    }
     return MTL_OK;
 }
 
