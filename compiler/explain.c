@@ -21,14 +21,14 @@ static mtl_status find_workers(const ir_graph *graph, base_arena *arena, base_di
     return MTL_OK;
 }
 
-/* "linear relu"; "softmax" and not "softmax softmax"; "chain prelu, mul". */
+/* "linear relu"; "softmax" and not "softmax softmax"; "chain prelu, mul"; "linear relu *" in a span. */
 static const char *operation_text(const plan_view *view, const plan_step *step, char *text, size_t size)
 {
     char function[OPERATION_TEXT / 2];
     const char *op = plan_op_name(step->op);
     plan_step_function(view, step, function, sizeof function);
     bool says_more = function[0] != '\0' && strcmp(op, function) != 0;
-    snprintf(text, size, "%s%s%s", op, says_more ? " " : "", says_more ? function : "");
+    snprintf(text, size, "%s%s%s%s", op, says_more ? " " : "", says_more ? function : "", step->span != 0 ? " *" : "");
     return text;
 }
 
@@ -70,6 +70,7 @@ static const char *shape_text(const plan_view *view, const plan_tensor *tensor, 
 void compiler_explain_steps(const plan_view *view, FILE *out)
 {
     plan_cost total = {0};
+    size_t spans = 0;
     fprintf(out, "%4s %-8s %-22s %-22s %12s %12s  %s\n", "step", "program", "operation", "result", "FLOPs/row",
             "bytes/row", "does the work of");
     for (size_t i = 0; i < view->step_count; i++) {
@@ -81,10 +82,17 @@ void compiler_explain_steps(const plan_view *view, FILE *out)
                 operation_text(view, step, operation, sizeof operation),
                 shape_text(view, plan_result(view, step), shape), cost.flops_per_row, cost.bytes_per_row,
                 plan_string(view, step->label));
+        spans += step->span != 0;
         total.flops_fixed += cost.flops_fixed;
         total.flops_per_row += cost.flops_per_row;
         total.bytes_fixed += cost.bytes_fixed;
         total.bytes_per_row += cost.bytes_per_row;
+    }
+    if (spans > 0) {
+        fprintf(
+            out,
+            "*: of each sequence only from the first to the last position that its mask keeps, as nothing reads the "
+            "others; FLOPs and bytes are those of full sequences\n");
     }
     fprintf(out, "\nFLOPs: %" PRIu64 " + %" PRIu64 " x rows\n", total.flops_fixed, total.flops_per_row);
     fprintf(out, "constants: %zu bytes\n", view->const_bytes);

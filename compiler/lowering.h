@@ -1,4 +1,4 @@
-/* Private to the files of lowering: views.c finds what needs no step, schedule.c orders and places, tensors.c writes tensors, steps.c writes steps. */
+/* Private to the files of lowering: views.c finds what needs no step, spans.c what padding leaves out, schedule.c orders and places, tensors.c writes tensors, steps.c writes steps. */
 #ifndef COMPILER_LOWERING_H
 #define COMPILER_LOWERING_H
 
@@ -38,6 +38,7 @@ typedef struct compiler_lowering {
     ir_value *root;           /* by value: the value whose storage it lies in, ... */
     compiler_window *windows; /* ... and where */
     bool *viewed;             /* by value: no step makes it, it reads another's storage */
+    ir_value *spans;          /* by node: the mask of its step's span, 0: it has none */
     bool *in_place;           /* by node: a concatenation that some operand is computed into; the others are copied */
     compiler_slot *slots;     /* by root value */
     int32_t *direct;          /* by output: nonzero when its value is computed in place, without a copy */
@@ -58,6 +59,12 @@ uint64_t compiler_row_elements(const ir_type *type);
 compiler_slot compiler_slot_of(const compiler_lowering *lowering, ir_value value);
 /* Whether all extents before the candidates' axis are 1, so that a tile of it is one piece of memory. */
 bool compiler_rows_lead(const ir_type *type);
+
+/* Fills spans. After the views, and when the callers' memory is placed. */
+mtl_status compiler_find_spans(compiler_lowering *lowering);
+
+/* Whether all positions count for a candidate of whom a mask of spans keeps none. */
+bool compiler_span_is_whole(const compiler_lowering *lowering, ir_value mask);
 
 /* A record of the given shape on a given place. */
 mtl_status compiler_record(compiler_lowering *lowering, const char *name, const ir_type *type, compiler_slot slot,

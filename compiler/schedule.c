@@ -178,12 +178,35 @@ static void add_node(compiler_lowering *lowering, ir_node node, bool row)
     }
 }
 
-static void add_items(compiler_lowering *lowering, bool row)
+/* Adds the node that makes `value`, unless it is there, behind those that it needs: a mask, and few nodes (spans.c). */
+static void add_before(compiler_lowering *lowering, ir_value value, bool *added)
+{
+    ir_node node = value != 0 ? ir_info(lowering->graph, value)->node : 0;
+    if (node == 0 || added[node]) {
+        return;
+    }
+    const ir_node_info *info = ir_node_of(lowering->graph, node);
+    added[node] = true;
+    for (uint32_t i = 0; i < info->input_count; i++) {
+        add_before(lowering, info->inputs[i], added);
+    }
+    if (!lowering->viewed[info->outputs[0]]) {
+        add_node(lowering, node, runs_per_row(lowering, info->outputs[0]));
+    }
+}
+
+/* `added`: by node, those of the request program and those that are there already. */
+static void add_items(compiler_lowering *lowering, bool row, bool *added)
 {
     const ir_graph *graph = lowering->graph;
     for (ir_node node = graph->first_node; node != 0; node = ir_node_of(graph, node)->next) {
         ir_value result = ir_node_of(graph, node)->outputs[0];
-        if (runs_per_row(lowering, result) == row && !lowering->viewed[result]) {
+        if (runs_per_row(lowering, result) != row || added[node]) {
+            continue;
+        }
+        added[node] = true;
+        add_before(lowering, lowering->spans[node], added);
+        if (!lowering->viewed[result]) {
             add_node(lowering, node, row);
         }
     }
@@ -291,6 +314,7 @@ static mtl_status place_workspace(compiler_lowering *lowering)
                 note_read(lowering, lifetimes, node->inputs[i], step);
             }
         }
+        note_read(lowering, lifetimes, lowering->spans[item->node], step);
     }
     BASE_TRY(place_space(lowering, lifetimes, false, PLAN_ALIGNMENT, &lowering->request_bytes));
     /* Tiles are multiples of 16 rows high, so 4 bytes a row keep every value on a 64-byte boundary. */
@@ -338,6 +362,8 @@ mtl_status compiler_schedule(compiler_lowering *lowering)
     lowering->windows = BASE_NEW_ARRAY(lowering->arena, compiler_window, graph->value_count);
     lowering->viewed = BASE_NEW_ARRAY(lowering->arena, bool, graph->value_count);
     lowering->in_place = BASE_NEW_ARRAY(lowering->arena, bool, graph->node_count);
+    lowering->spans = BASE_NEW_ARRAY(lowering->arena, ir_value, graph->node_count);
+    bool *added = BASE_NEW_ARRAY(lowering->arena, bool, graph->node_count);
     lowering->slots = BASE_NEW_ARRAY(lowering->arena, compiler_slot, graph->value_count);
     lowering->direct = BASE_NEW_ARRAY(lowering->arena, int32_t, graph->output_count);
     lowering->items = BASE_NEW_ARRAY(lowering->arena, compiler_item, most_items(graph));
@@ -345,6 +371,8 @@ mtl_status compiler_schedule(compiler_lowering *lowering)
     BASE_TRY_MEMORY(lowering->windows, lowering->diag);
     BASE_TRY_MEMORY(lowering->viewed, lowering->diag);
     BASE_TRY_MEMORY(lowering->in_place, lowering->diag);
+    BASE_TRY_MEMORY(lowering->spans, lowering->diag);
+    BASE_TRY_MEMORY(added, lowering->diag);
     BASE_TRY_MEMORY(lowering->slots, lowering->diag);
     BASE_TRY_MEMORY(lowering->direct, lowering->diag);
     BASE_TRY_MEMORY(lowering->items, lowering->diag);
@@ -352,8 +380,9 @@ mtl_status compiler_schedule(compiler_lowering *lowering)
     BASE_TRY(check_values(lowering));
     BASE_TRY(compiler_find_views(lowering));
     BASE_TRY(place_callers_memory(lowering));
-    add_items(lowering, false);
+    BASE_TRY(compiler_find_spans(lowering));
+    add_items(lowering, false, added);
     lowering->request_count = lowering->item_count;
-    add_items(lowering, true);
+    add_items(lowering, true, added);
     return place_workspace(lowering);
 }

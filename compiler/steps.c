@@ -470,6 +470,17 @@ static mtl_status not_supported(const compiler_lowering *lowering, ir_node id)
                    "%s is not supported on values that are computed at run time", op);
 }
 
+/* The mask (B, L) of the span of the step at hand, whose positions are on axis 1 of what it reads last or makes. */
+static mtl_status add_span(compiler_lowering *lowering, const ir_node_info *node, ir_value mask)
+{
+    const ir_type *positions = ir_type_of(lowering->graph, node->op == IR_OP_mix ? node->inputs[1] : node->outputs[0]);
+    const ir_type type = {.dtype = MTL_BOOL, .rank = 2, .dim = {positions->dim[0], positions->dim[1]}};
+    uint32_t tensor;
+    BASE_TRY(compiler_view_tensor(lowering, mask, &type, &tensor));
+    plan_add_span(lowering->builder, tensor, compiler_span_is_whole(lowering, mask));
+    return MTL_OK;
+}
+
 mtl_status compiler_emit_node(compiler_lowering *lowering, ir_node id)
 {
     const ir_node_info *node = ir_node_of(lowering->graph, id);
@@ -483,9 +494,10 @@ mtl_status compiler_emit_node(compiler_lowering *lowering, ir_node id)
     if (draft.output == PLAN_NONE) {
         BASE_TRY(compiler_tensor(lowering, node->outputs[0], &draft.output));
     }
-    return plan_add_step(lowering->builder, draft.op, draft.function, draft.many != NULL ? draft.many : draft.inputs,
-                         draft.input_count, draft.output, draft.many_attrs != NULL ? draft.many_attrs : draft.attrs,
-                         draft.attr_count, label_of(lowering, node));
+    BASE_TRY(plan_add_step(lowering->builder, draft.op, draft.function, draft.many != NULL ? draft.many : draft.inputs,
+                           draft.input_count, draft.output, draft.many_attrs != NULL ? draft.many_attrs : draft.attrs,
+                           draft.attr_count, label_of(lowering, node)));
+    return lowering->spans[id] != 0 ? add_span(lowering, node, lowering->spans[id]) : MTL_OK;
 }
 
 mtl_status compiler_emit_operand(compiler_lowering *lowering, ir_node id, uint32_t operand)

@@ -63,6 +63,9 @@ static mtl_status check_positions(const plan_step_check *check, mtl_dim length)
             return plan_fail_here(check, "input %u has neither the positions of the span nor is it a constant", i);
         }
     }
+    if (check->step->op == PLAN_OP_linear && check->step->input_count > 3) {
+        return plan_fail_here(check, "sums that begin with what is given have no span");
+    }
     if (check->step->op == PLAN_OP_layer_norm && plan_attr(check, 0) < 2) {
         return plan_fail_here(check, "axis %" PRId64 " is not one of a position by itself", plan_attr(check, 0));
     }
@@ -75,6 +78,12 @@ static mtl_status check_keys(const plan_step_check *check, mtl_dim length)
     for (unsigned i = 0; i < 3; i++) {
         if (!is_positions(check, plan_in(check, i), length)) {
             return plan_fail_here(check, "input %u does not have the positions of the span", i);
+        }
+    }
+    for (unsigned i = 3; i < check->step->input_count; i++) {
+        const plan_tensor *mask = plan_in(check, i);
+        if (mask != NULL && plan_dims_of(check, mask)[0].per_user != 0) {
+            return plan_fail_here(check, "input %u is per user, which nothing of a span is", i);
         }
     }
     return MTL_OK;

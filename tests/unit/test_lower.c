@@ -27,15 +27,15 @@ static mtl_status compile(ir_graph *graph, base_arena *arena, base_diag *diag, c
 static void check_steps(const compiler_lowered *lowered, const char *steps)
 {
     plan_view view;
-    char found[256] = "";
+    char found[512] = "";
     assert_int_equal(plan_check(lowered->plan, lowered->plan_size, false, NULL, &view), MTL_OK);
     for (size_t i = 0; i < view.step_count; i++) {
         const plan_step *step = &view.steps[i];
         char function[64];
         plan_step_function(&view, step, function, sizeof function);
         size_t length = strlen(found);
-        (void)snprintf(found + length, sizeof found - length, "%s%s%s%s", i > 0 ? ", " : "", plan_op_name(step->op),
-                       function[0] != '\0' ? " " : "", function);
+        (void)snprintf(found + length, sizeof found - length, "%s%s%s%s%s", i > 0 ? ", " : "", plan_op_name(step->op),
+                       function[0] != '\0' ? " " : "", function, step->span != 0 ? " *" : "");
     }
     assert_string_equal(found, steps);
 }
@@ -342,6 +342,77 @@ static void slices_that_are_steps(void **state)
                      "slice softmax");
 }
 
+/* A layer `u` of x, attention `a` among its positions, tanh of that, and the sum `y` of what the mask keeps. */
+static char *sequence(char *text, size_t size, const char *before, const char *attention, const char *after)
+{
+    (void)snprintf(
+        text, size,
+        "graph \"g\" (B) {\n"
+        "  input %%x : f32[B, 8, 40]\n"
+        "  input %%ids : i64[B, 8]\n"
+        "  input %%other : bool[B, 8]\n"
+        "  const %%zero : i64[1] = [0]\n"
+        "  const %%two : f32[40] = [%s]\n"
+        "%s"
+        "  %%u : f32[B, 8, 40] = softsign %%x\n"
+        "  %%none : bool[B, 8] = equal %%ids, %%zero\n"
+        "  %%some : bool[B, 8] = not %%none\n"
+        "  %%keys : bool[B, 1, 1, 8] = reshape %%some\n"
+        "  %%others : bool[B, 1, 1, 8] = reshape %%other\n"
+        "  %%a : f32[B, 8, 40] = attention %%u, %%u, %%u%s\n"
+        "  %%v : f32[B, 8, 40] = layer_norm %%a, %%two {axis=2, epsilon=1e-05}\n"
+        "  %%numbers : f32[B, 8] = cast %%some {to=f32}\n"
+        "  %%shares : f32[B, 1, 8] = reshape %%numbers\n"
+        "  %%y : f32[B, 1, 40] = mix %%shares, %%v {function=\"\", index=[0, 1, 2, 3, 4, 5, 6, 7]}\n"
+        "%s"
+        "  output \"y\" = %%y\n"
+        "}\n",
+        "1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, "
+        "1, 1, 1, 1, 1, 3",
+        before, attention, after);
+    return text;
+}
+
+#define ATTENTION "{starts=[0, 0, 0], heads=4, sizes=[10, 10], scale=0.5, empty=\"nan\", fill="
+
+/* What a mask leaves out everywhere is not computed; --explain and this test write such steps with an asterisk. */
+static void padding_is_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *attention, *after, *steps;
+    } cases[] = {
+        /* The mask is there in time: it is computed before the first step that needs it. */
+        {"", ", _, %keys " ATTENTION "-1e9}", "",
+         "binary equal, unary not, unary softsign *, attention *, layer_norm *, cast, mix *"},
+        {"", ", _, %keys " ATTENTION "-inf}", "",
+         "binary equal, unary not, unary softsign *, attention *, layer_norm *, cast, mix *"},
+        /* Scores may be as low as that. */
+        {"", ", _, %keys " ATTENTION "-1e4}", "",
+         "unary softsign, binary equal, unary not, attention, layer_norm *, cast, mix *"},
+        /* All positions are keys, or others are. */
+        {"", " " ATTENTION "-inf}", "",
+         "unary softsign, binary equal, unary not, attention, layer_norm *, cast, mix *"},
+        {"", ", _, %others " ATTENTION "-inf}", "",
+         "unary softsign, binary equal, unary not, attention, layer_norm *, cast, mix *"},
+        /* Somebody reads all positions. */
+        {"", ", _, %keys " ATTENTION "-inf}",
+         "  %all : f32[B, 40] = reduce_max %v {axes=[1], keepdims=0}\n  output \"all\" = %all\n",
+         "unary softsign, binary equal, unary not, attention, layer_norm, cast, mix *, reduce max"},
+        {"", ", _, %keys " ATTENTION "-inf}", "  output \"a\" = %a\n",
+         "unary softsign, binary equal, unary not, attention, layer_norm, cast, mix *"},
+        {"", ", _, %keys " ATTENTION "-inf}",
+         "  %last : f32[B, 1, 40] = slice %u {starts=[0, 7, 0], steps=[1, 1, 1]}\n"
+         "  %z : f32[B, 1, 40] = exp %last\n  output \"z\" = %z\n",
+         "unary softsign, binary equal, unary not, attention *, layer_norm *, cast, mix *, unary exp"},
+    };
+    char text[4096];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check_plan(sequence(text, sizeof text, cases[i].before, cases[i].attention, cases[i].after), NULL,
+                   cases[i].steps);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +425,7 @@ int main(void)
         cmocka_unit_test(columns_cost_no_step),
         cmocka_unit_test(other_operands_are_copied),
         cmocka_unit_test(slices_that_are_steps),
+        cmocka_unit_test(padding_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
