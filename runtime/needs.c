@@ -43,6 +43,16 @@ static bool any_bits(const uint64_t *bits, uint64_t from, uint64_t to)
     return false;
 }
 
+static bool all_bits(const uint64_t *bits, uint64_t from, uint64_t to)
+{
+    for (; from < to; from = (from / 64 + 1) * 64) {
+        if ((~bits[from / 64] & word_mask(from, to)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- tensors: elements of one candidate (or user) --- */
 
 static uint64_t extent_once(mtl_dim dim)
@@ -118,6 +128,16 @@ static bool is_needed(const place *p, uint64_t from, uint64_t to)
                                        (p->begin + to * p->size + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN);
 }
 
+/* Whether all of them are: so much is quick to see, and mostly so. */
+static bool is_all_needed(const place *p, uint64_t from, uint64_t to)
+{
+    if (p->output != NULL || !p->regular) {
+        return is_needed(p, from, to);
+    }
+    return p->bits != NULL && all_bits(p->bits, (p->begin + from * p->size) / RUNTIME_GRAIN,
+                                       (p->begin + to * p->size + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN);
+}
+
 static void need(const place *p, uint64_t from, uint64_t to)
 {
     if (p->output != NULL) {
@@ -140,6 +160,10 @@ static void need_all(const runtime_needs *needs, const plan_tensor *tensor)
 /* Of `count` elements of x those whose counterpart in y is needed. */
 static void need_same(const place *y, uint64_t y_from, const place *x, uint64_t x_from, uint64_t count)
 {
+    if (is_all_needed(y, y_from, y_from + count)) {
+        need(x, x_from, x_from + count);
+        return;
+    }
     for (uint64_t i = 0; i < count; i++) {
         if (is_needed(y, y_from + i, y_from + i + 1)) {
             need(x, x_from + i, x_from + i + 1);
@@ -352,7 +376,7 @@ static void need_broadcast(const step_needs *s, const plan_tensor *x)
     if (!is_noted(&p)) {
         return;
     }
-    if (!s->y.regular || !p.regular || !grow_alike(s, x, skipped)) {
+    if (!p.regular || !grow_alike(s, x, skipped) || is_all_needed(&s->y, 0, s->y.width)) {
         need(&p, 0, p.width);
         return;
     }
@@ -383,7 +407,7 @@ static void need_transpose(const step_needs *s)
     const place p = place_of(s->needs, x);
     int64_t strides[MTL_MAX_RANK];
     strided by = strided_over(s);
-    if (!p.regular) {
+    if (!p.regular || is_all_needed(&s->y, 0, s->y.width)) {
         need(&p, 0, p.width);
         return;
     }
@@ -454,7 +478,7 @@ static void need_concat(const step_needs *s)
 /* x (outer, n, inner): axes [first, last) of the first input. */
 typedef struct lines {
     uint64_t outer, n, inner;
-    bool exact; /* candidates are among the outer ones */
+    bool exact; /* candidates are among the outer ones, and not all is needed */
 } lines;
 
 static lines lines_of(const step_needs *s, unsigned first, unsigned last)
@@ -465,7 +489,8 @@ static lines lines_of(const step_needs *s, unsigned first, unsigned last)
         .outer = count_once(s->view, x, 0, first),
         .n = count_once(s->view, x, first, last),
         .inner = count_once(s->view, x, last, x->rank),
-        .exact = s->y.regular && is_regular(s->view, x) && (grows < first || grows == x->rank),
+        .exact = s->y.regular && is_regular(s->view, x) && (grows < first || grows == x->rank) &&
+                 !is_all_needed(&s->y, 0, s->y.width),
     };
 }
 
@@ -587,6 +612,9 @@ static bool find_cleared(const step_needs *s)
             continue;
         }
         const place p = place_of(s->needs, x);
+        if (is_all_needed(&p, 0, p.width)) {
+            continue;
+        }
         for (uint64_t from = 0, to; from < p.width; from = to) {
             to = from + 1;
             if (is_needed(&p, from, to)) {
