@@ -407,7 +407,7 @@ static void need_transpose(const step_needs *s)
     const place p = place_of(s->needs, x);
     int64_t strides[MTL_MAX_RANK];
     strided by = strided_over(s);
-    if (!p.regular || is_all_needed(&s->y, 0, s->y.width)) {
+    if (!is_noted(&p) || !p.regular || is_all_needed(&s->y, 0, s->y.width)) {
         need(&p, 0, p.width);
         return;
     }
@@ -424,7 +424,7 @@ static void need_slice(const step_needs *s)
     const int64_t *attrs = s->view->attrs + s->step->attrs; /* (start, step) of each axis */
     const place p = place_of(s->needs, x);
     const unsigned grows = growing_axis(s->view, x);
-    bool exact = p.regular && grow_alike(s, x, 0);
+    bool exact = is_noted(&p) && p.regular && grow_alike(s, x, 0);
     if (grows < x->rank) {
         exact = exact && attrs[2 * grows] == 0 && attrs[2 * grows + 1] == 1;
     }
@@ -498,7 +498,7 @@ static lines lines_of(const step_needs *s, unsigned first, unsigned last)
 static void need_lines(const step_needs *s, const lines *l, uint64_t m)
 {
     const place p = place_of(s->needs, input_of(s, 0));
-    if (!l->exact) {
+    if (!is_noted(&p) || !l->exact) {
         need(&p, 0, p.width);
         return;
     }
@@ -522,7 +522,7 @@ static void need_scan(const step_needs *s)
     const place p = place_of(s->needs, input_of(s, 0));
     const lines l = lines_of(s, (unsigned)attrs[0], (unsigned)attrs[0] + 1);
     const bool reverse = attrs[2] != 0;
-    if (!l.exact) {
+    if (!is_noted(&p) || !l.exact) {
         need(&p, 0, p.width);
         return;
     }

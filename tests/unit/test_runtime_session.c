@@ -211,6 +211,8 @@ static void test_workspace(void **state)
         long mallocs = malloc_calls;
         run(session, MOST_ROWS, &f->t); /* the workspace of 10,000 rows is that of one tile */
         run(session, 1, &f->t);
+        assert_int_equal(mtl_session_want(session, (const unsigned char[]){1, 0, 0}, NULL), MTL_OK);
+        run(session, MOST_ROWS, &f->t);
         assert_int_equal(malloc_calls, mallocs);
         assert_int_equal(count.calls, calls + 1);
         mtl_session_destroy(session);
@@ -581,7 +583,9 @@ static void test_no_system_calls(void **state)
             syscall(SYS_exit, 77);
         }
         mtl_status status = mtl_session_run(session, 1000, f->t.inputs, f->t.outputs, NULL);
-        syscall(SYS_exit, status == MTL_OK ? 0 : 1);
+        mtl_status chosen = mtl_session_want(session, (const unsigned char[]){0, 1, 0}, NULL);
+        mtl_status again = mtl_session_run(session, 1000, f->t.inputs, f->t.outputs, NULL);
+        syscall(SYS_exit, status == MTL_OK && chosen == MTL_OK && again == MTL_OK ? 0 : 1);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);

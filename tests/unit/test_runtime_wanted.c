@@ -1,5 +1,7 @@
+#define _POSIX_C_SOURCE 200809L /* posix_memalign */
 /* mtl_session_want: every choice of outputs gives the bits of all of them, touches no other, computes with nothing that
  * was not computed, and leaves out what it should. */
+#include "tests/unit/plan_fixture.h"
 #include "tests/unit/runtime_ranker.h"
 
 #include <fenv.h>
@@ -469,6 +471,45 @@ static void a_plan_of_one_output_has_one_choice(void **state)
     base_arena_free(&m.arena);
 }
 
+/* Whatever random damage does to the records: of a plan that passes, choices write nothing outside of their memory. */
+static void choices_of_damaged_plans_are_safe(void **state)
+{
+    const fixture *f = *state;
+    static const plan_section_kind kinds[] = {PLAN_SECTION_TENSORS,  PLAN_SECTION_DIMS,      PLAN_SECTION_STEPS,
+                                              PLAN_SECTION_OPERANDS, PLAN_SECTION_SIGNATURE, PLAN_SECTION_ATTRS};
+    void *file;
+    uint64_t seed = 13;
+    size_t passed = 0;
+    enum { ROUNDS = 20000 };
+    assert_int_equal(posix_memalign(&file, PLAN_ALIGNMENT, f->size), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        memcpy(file, f->data, f->size);
+        const plan_section *section = section_of(file, kinds[random_below(&seed, 6)]);
+        unsigned char *at = (unsigned char *)file + section->offset + random_below(&seed, (int64_t)section->size);
+        *at = (unsigned char)(random_below(&seed, 4) == 0 ? random_u32(&seed) : *at + 1u);
+        reseal(file, f->size);
+        mtl_plan *plan;
+        mtl_session *session;
+        if (mtl_plan_open_memory(file, f->size, NULL, &plan, NULL) != MTL_OK) {
+            continue;
+        }
+        if (plan->view.meta->row_bytes < 1 << 20 &&
+            mtl_session_create(plan,
+                               &(mtl_session_options){.struct_size = sizeof(mtl_session_options), .tile_rows = 16},
+                               &session, NULL) == MTL_OK) {
+            unsigned char wanted[OUTPUTS];
+            for (unsigned mask = 1; mask < 1u << OUTPUTS && mtl_plan_output_count(plan) == OUTPUTS; mask += 7) {
+                choose(session, mask, wanted);
+            }
+            mtl_session_destroy(session);
+            passed++;
+        }
+        mtl_plan_close(plan);
+    }
+    free(file);
+    assert_true(passed > 0 && passed < ROUNDS);
+}
+
 /* --- columns of a layer --- */
 
 /* Columns [from, to) computed alone are the bits of the whole layer's. */
@@ -541,6 +582,7 @@ int main(void)
         cmocka_unit_test(ids_of_others_are_not_looked_up),
         cmocka_unit_test(wrong_choices_are_refused),
         cmocka_unit_test(a_plan_of_one_output_has_one_choice),
+        cmocka_unit_test(choices_of_damaged_plans_are_safe),
         cmocka_unit_test(columns_of_a_layer_have_its_bits),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
