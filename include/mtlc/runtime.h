@@ -247,7 +247,7 @@ MTL_API size_t mtl_pool_threads(const mtl_pool *pool);
 
 /* Makes a session: allocates its workspace, exactly mtl_session_workspace_size bytes plus a small fixed header,
  * a counter for each lookup with a policy (mtl_plan_lookup), and for plans of several outputs what mtl_session_want
- * works in: less than 1/16 of a row of the workspace for bits, tables of the steps' parts, and a tile of each output that
+ * works in: 1/32 of a row of the workspace, tables of the steps' parts, and a tile of each output that
  * another one is computed from.
  * Options may be NULL. The caller owns *session; the plan must outlive it. Errors: MTL_OUT_OF_MEMORY,
  * MTL_INVALID_ARGUMENT (options that contradict each other). */
