@@ -243,6 +243,7 @@ static mtl_status compile_towers(compilation *work, const char *model_path, cons
     BASE_TRY(prepare(work));
     report(work, "optimise", 0.2);
     BASE_TRY(optimise_apart(work, work->model.graph));
+    BASE_TRY(compiler_split_item_columns(work->model.graph, work->diag));
     BASE_TRY(compiler_cut_towers(work->model.graph, work->diag, &towers));
     for (size_t i = 0; i < COMPILER_PARTS; i++) {
         paths[i] = base_arena_format(work->arena, "%s.%s.plan", prefix != NULL ? prefix : "", compiler_part_names[i]);

@@ -6,8 +6,7 @@
 
 const char *const compiler_part_names[COMPILER_PARTS] = {"user", "item", "score"};
 
-/* What a value depends on, of what may differ between calls. Both: it belongs to the score. */
-enum { USER = 1, ITEM = 2, BOTH = USER | ITEM };
+enum { USER = COMPILER_SIDE_USER, ITEM = COMPILER_SIDE_ITEM, BOTH = COMPILER_SIDE_BOTH };
 
 typedef struct cutter {
     ir_graph *graph;
@@ -18,35 +17,41 @@ typedef struct cutter {
     size_t numbered;     /* names of the side in hand that are numbers */
 } cutter;
 
-static mtl_status find_sides(cutter *c)
+mtl_status compiler_find_sides(const ir_graph *graph, base_diag *diag, unsigned char *side)
 {
-    ir_graph *graph = c->graph;
     for (uint32_t i = 0; i < graph->input_count; i++) {
         const ir_value_info *info = ir_info(graph, graph->inputs[i]);
         if (info->rate.kind == IR_RATE_BATCH) {
-            return base_fail(c->diag, MTL_UNSUPPORTED, "--emit-towers: input '%s' has no axis of candidates",
-                             info->name);
+            return base_fail(diag, MTL_UNSUPPORTED, "--emit-towers: input '%s' has no axis of candidates", info->name);
         }
         bool of_item = info->rate.kind == IR_RATE_ROW && !info->rate.per_user;
-        c->side[graph->inputs[i]] = of_item ? ITEM : USER;
+        side[graph->inputs[i]] = of_item ? ITEM : USER;
     }
     for (ir_node n = graph->first_node; n != 0; n = ir_node_of(graph, n)->next) {
         const ir_node_info *node = ir_node_of(graph, n);
         ir_value result = node->outputs[0];
         for (uint32_t i = 0; i < node->input_count; i++) {
-            c->side[result] |= c->side[node->inputs[i]];
+            side[result] |= side[node->inputs[i]];
         }
-        if (ir_info(graph, result)->rate.kind == IR_RATE_BATCH && c->side[result] != 0) {
-            c->side[result] = BOTH; /* depends on what else is in the call: nothing to store */
+        if (ir_info(graph, result)->rate.kind == IR_RATE_BATCH && side[result] != 0) {
+            side[result] = BOTH; /* depends on what else is in the call: nothing to store */
         }
-        for (uint32_t i = 0; i < node->input_count && c->side[result] == BOTH; i++) {
+    }
+    return MTL_OK;
+}
+
+static void find_reads(cutter *c)
+{
+    const ir_graph *graph = c->graph;
+    for (ir_node n = graph->first_node; n != 0; n = ir_node_of(graph, n)->next) {
+        const ir_node_info *node = ir_node_of(graph, n);
+        for (uint32_t i = 0; i < node->input_count && c->side[node->outputs[0]] == BOTH; i++) {
             c->read[node->inputs[i]] = true;
         }
     }
     for (uint32_t i = 0; i < graph->output_count; i++) {
         c->read[graph->outputs[i].value] = true;
     }
-    return MTL_OK;
 }
 
 /* What costs little to compute again, so that the score may begin before it where that stores less. */
@@ -186,6 +191,21 @@ static mtl_status cut_side(cutter *c, unsigned char side, base_arena *arena)
         c->cut[n.value[v]] = n.chosen[v];
     }
     return MTL_OK;
+}
+
+mtl_status compiler_stored_bytes(ir_graph *graph, unsigned char *side, bool *read, base_diag *diag, uint64_t *bytes)
+{
+    base_arena scratch = {0};
+    cutter c = {.graph = graph, .diag = diag, .side = side, .read = read};
+    c.cut = BASE_NEW_ARRAY(&scratch, bool, graph->value_count);
+    mtl_status status = c.cut != NULL ? cut_side(&c, ITEM, &scratch) : base_fail_memory(diag);
+    *bytes = 0;
+    for (ir_value value = 1; value < graph->value_count && status == MTL_OK; value++) {
+        uint64_t more = c.cut[value] ? bytes_of(ir_type_of(graph, value)) : 0;
+        *bytes = *bytes > UINT64_MAX - more ? UINT64_MAX : *bytes + more;
+    }
+    base_arena_free(&scratch);
+    return status;
 }
 
 /* --- the parts ------------------------------------------------------------------------------------------------ */
@@ -348,7 +368,8 @@ static mtl_status cut(cutter *c, base_arena *scratch, compiler_towers *towers)
     BASE_TRY_MEMORY(c->side, c->diag);
     BASE_TRY_MEMORY(c->read, c->diag);
     BASE_TRY_MEMORY(c->cut, c->diag);
-    BASE_TRY(find_sides(c));
+    BASE_TRY(compiler_find_sides(graph, c->diag, c->side));
+    find_reads(c);
     BASE_TRY(cut_side(c, USER, scratch));
     BASE_TRY(cut_side(c, ITEM, scratch));
     BASE_TRY(list_cuts(c, towers));

@@ -6,6 +6,24 @@
 
 enum { COMPILER_USER, COMPILER_ITEM, COMPILER_SCORE, COMPILER_PARTS };
 
+/* What a value depends on, of what may differ between calls. */
+enum {
+    COMPILER_SIDE_USER = 1,                                       /* inputs that are per_user or have no candidates */
+    COMPILER_SIDE_ITEM = 2,                                       /* other inputs */
+    COMPILER_SIDE_BOTH = COMPILER_SIDE_USER | COMPILER_SIDE_ITEM, /* and what mixes candidates; 0: constants, params */
+};
+
+/* side[v] (value_count, all 0) of a graph with rates. */
+mtl_status compiler_find_sides(const ir_graph *graph, base_diag *diag, unsigned char *side);
+
+/* Least bytes an item that must be stored so that the values marked in `read`, all of the item's side, can be had without a
+ * layer or look-up. */
+mtl_status compiler_stored_bytes(ir_graph *graph, unsigned char *side, bool *read, base_diag *diag, uint64_t *bytes);
+
+/* item_columns.c: products of item columns apart, where storing what they give takes no more than what the columns
+ * are made of. To be done right before the cut. */
+mtl_status compiler_split_item_columns(ir_graph *graph, base_diag *diag);
+
 /* A value where the model is cut. */
 typedef struct compiler_cut_value {
     const char *name;   /* of the output of one part and the input of the score's */

@@ -88,7 +88,27 @@ def reads_twice(b: Builder) -> None:
     v, h = tower(b, x, "item"), tower(b, u, "user")
     more = [b.node("Mul", v, b.const(2.0)), b.node("Tanh", v), b.node("Concat", v, v, v, axis=1)]
     whole = b.node("Concat", *more, h, axis=1)
-    out(b, "y", layer(b, whole, "mixed", 36, 1, None))
+    out(b, "y", layer(b, whole, "mixed", 36, 10, None))
+
+
+def first_layers(b: Builder) -> None:
+    """Experts and a gate over columns of both, in any order, and of a product of both: what the item's columns give them."""
+    u, x = both(b)
+    more = b.input(Spec((20,)), "x_more")
+    cross = b.node("Mul", u, b.node("Slice", more, b.ints(0), b.ints(12), b.ints(1)))
+    wide = b.node("Slice", more, b.ints(12), b.ints(20), b.ints(1))
+    whole = b.node("Concat", x, cross, u, wide, axis=1)
+    experts = [layer(b, whole, f"expert {i}", 44, 4, act) for i, act in enumerate(("Relu", "Tanh", None))]
+    gate = b.node("Unsqueeze", b.node("Softmax", layer(b, whole, "gate", 44, 3, None), axis=1), b.ints(2))
+    stack = b.node("Concat", *(b.node("Unsqueeze", e, b.ints(1)) for e in experts), axis=1)
+    out(b, "y", b.node("ReduceSum", b.node("Mul", gate, stack), b.ints(1), keepdims=0))
+
+
+def shared_bottom(b: Builder) -> None:
+    u, x = both(b, 40)
+    h = layer(b, b.node("Concat", u, x, axis=1), "bottom", 80, 16, "LeakyRelu")
+    for task in ("click", "cart"):
+        out(b, task, layer(b, h, task, 16, 1, None))
 
 
 def looks_up(b: Builder) -> None:
@@ -136,6 +156,8 @@ CASES = {
         Case(over_concat, 24),
         Case(attends, 24),
         Case(reads_twice, 24),
+        Case(first_layers, 60 + 48, ("item.0", "item.1")),
+        Case(shared_bottom, 64),
         Case(looks_up, 24),
         Case(outputs_of_one_side, 24 + 24 + 4, ("item.0", "item.1", "quality")),
         Case(without_candidates, 24),
@@ -228,6 +250,19 @@ def test_the_work_is_where_it_belongs(programs: Programs, tmp_path: Path) -> Non
     one = 2 * (12 * 20 + 20 * 6)
     assert one <= flops["user"] <= 1.2 * one and one <= flops["item"] <= 1.2 * one
     assert flops["score"] <= 2 * 6 + 2
+
+
+def test_the_first_layer_is_split(programs: Programs, tmp_path: Path) -> None:
+    """The score adds what both sides' columns give, and has the layers behind alone."""
+    b = Builder(17)
+    shared_bottom(b)
+    towers = cut(programs, tmp_path, b)
+    user, item, score = (
+        [step["flops_per_row"] for step in programs.info(towers.plan(part))["steps"] if step["op"] == "linear"]
+        for part in PARTS
+    )
+    assert 2 * 40 * 16 <= sum(user) <= 2 * 41 * 16 and 2 * 40 * 16 <= sum(item) <= 2 * 41 * 16
+    assert 2 * 16 * 2 <= sum(score) <= 2 * 18 * 2
 
 
 TOWER = [f for f in manifest() if f.name == "zoo-resflow-tower"]

@@ -346,13 +346,111 @@ static void what_cannot_be_cut_is_an_error(void **state)
                   "input 'x' has no axis of candidates");
 }
 
+/* --- columns of the item's ------------------------------------------------------------------------------------- */
+
+static void check_split(const char *text, const char *want)
+{
+    base_arena arena = {0};
+    mtl_error error = {0};
+    base_diag diag = {.error = &error};
+    ir_graph *graph;
+    if (ir_parse(text, strlen(text), NULL, &arena, &diag, &graph) != MTL_OK ||
+        compiler_split_item_columns(graph, &diag) != MTL_OK) {
+        fail_msg("%s", error.message);
+    }
+    check_part(graph, want);
+    base_arena_free(&arena);
+}
+
+static void item_columns_have_their_product(void **state)
+{
+    (void)state;
+    check_split("graph \"g\" (B) {\n"
+                "  input %u : f32[B, 1] per_user\n"
+                "  input %x : f32[B, 2]\n"
+                "  input %z : f32[B, 1]\n"
+                "  const %w : f32[4, 2] = [1, 2, 3, 4, 5, 6, 7, 8]\n"
+                "  const %k : f32[4, 1] = [11, 12, 13, 14]\n"
+                "  const %b : f32[1] = [9]\n"
+                "  %c : f32[B, 4] = concat %x, %u, %z {axis=1}\n"
+                "  %h : f32[B, 2] = linear %c, %w {act=\"elu\", alpha=2}\n"
+                "  %g : f32[B, 1] = linear %c, %k, %b {act=\"\"}\n"
+                "  %y : f32[B, 2] = mul %h, %g\n"
+                "  output \"y\" = %y\n"
+                "}\n",
+                "graph \"g\" (B) {\n"
+                "  input %u : f32[B, 1] per_user\n"
+                "  input %x : f32[B, 2]\n"
+                "  input %z : f32[B, 1]\n"
+                "  const %c.1 : f32[1, 3] = [5, 6, 13]\n"
+                "  const %c.2 : f32[3] = [0, 0, 9]\n"
+                "  const %c.3 : f32[3, 3] = [1, 2, 11, 3, 4, 12, 7, 8, 14]\n"
+                "  %h.1 : f32[B, 3] = linear %u, %c.1, %c.2 {act=\"\"}\n"
+                "  %h.2 : f32[B, 3] = concat %x, %z {axis=1}\n"
+                "  %h.3 : f32[B, 3] = linear %h.2, %c.3 {act=\"\"}\n"
+                "  %h.4 : f32[B, 3] = add %h.1, %h.3\n"
+                "  %h.5 : f32[B, 2] = slice %h.4 {starts=[0, 0], steps=[1, 1]}\n"
+                "  %h.6 : f32[B, 2] = elu %h.5 {alpha=2}\n"
+                "  %g.1 : f32[B, 1] = slice %h.4 {starts=[0, 2], steps=[1, 1]}\n"
+                "  %y : f32[B, 2] = mul %h.6, %g.1\n"
+                "  output \"y\" = %y\n"
+                "}\n");
+}
+
+/* Wider than the columns, wider than what they are made of, read by something else, or not of the item alone. */
+static void other_layers_stay(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "  const %w : f32[3, 3] = [1, 2, 3, 4, 5, 6, 7, 8, 9]\n"
+        "  %c : f32[B, 3] = concat %u, %x {axis=1}\n"
+        "  %y : f32[B, 3] = linear %c, %w {act=\"\"}\n"
+        "  output \"y\" = %y\n",
+        "  const %w : f32[5, 3] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]\n"
+        "  %t : f32[B, 4] = concat %x, %x {axis=1}\n"
+        "  %c : f32[B, 5] = concat %u, %t {axis=1}\n"
+        "  %y : f32[B, 3] = linear %c, %w {act=\"\"}\n"
+        "  output \"y\" = %y\n",
+        "  const %w : f32[3, 1] = [1, 2, 3]\n"
+        "  %c : f32[B, 3] = concat %u, %x {axis=1}\n"
+        "  %y : f32[B, 1] = linear %c, %w {act=\"\"}\n"
+        "  output \"y\" = %y\n"
+        "  output \"c\" = %c\n",
+        "  const %w : f32[3, 1] = [1, 2, 3]\n"
+        "  %c : f32[B, 3] = concat %u, %x {axis=1}\n"
+        "  %y : f32[B, 1] = linear %c, %w {act=\"\"}\n"
+        "  output \"x\" = %x\n"
+        "  output \"y\" = %y\n",
+        "  const %w : f32[3, 1] = [1, 2, 3]\n"
+        "  %m : f32[B, 2] = softmax %x {axis=0}\n"
+        "  %c : f32[B, 3] = concat %u, %m {axis=1}\n"
+        "  %y : f32[B, 1] = linear %c, %w {act=\"\"}\n"
+        "  output \"y\" = %y\n",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof text,
+                       "graph \"g\" (B) {\n"
+                       "  input %%u : f32[B, 1] per_user\n"
+                       "  input %%x : f32[B, 2]\n"
+                       "%s}\n",
+                       bodies[i]);
+        check_split(text, text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_frontier_is_the_cheapest),        cmocka_unit_test(among_equal_ones_the_last_is_taken),
-        cmocka_unit_test(a_way_without_a_price_is_an_error), cmocka_unit_test(a_graph_is_cut_where_it_is_narrow),
-        cmocka_unit_test(what_is_stored_has_a_row_an_item),  cmocka_unit_test(names_are_free),
+        cmocka_unit_test(a_frontier_is_the_cheapest),
+        cmocka_unit_test(among_equal_ones_the_last_is_taken),
+        cmocka_unit_test(a_way_without_a_price_is_an_error),
+        cmocka_unit_test(a_graph_is_cut_where_it_is_narrow),
+        cmocka_unit_test(what_is_stored_has_a_row_an_item),
+        cmocka_unit_test(names_are_free),
         cmocka_unit_test(what_cannot_be_cut_is_an_error),
+        cmocka_unit_test(item_columns_have_their_product),
+        cmocka_unit_test(other_layers_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
