@@ -23,31 +23,31 @@ void passes_set_users(ir_graph *graph, ir_value value, bool users)
     graph->values[value].rate = (ir_rate){.kind = IR_RATE_ROW, .before = 1, .after = 1, .per_user = users};
 }
 
-static mtl_status add_run(passes_rewriter *r, passes_columns *columns, passes_span run)
+mtl_status passes_add_span(passes_rewriter *r, passes_columns *columns, passes_span span)
 {
-    *(run.users ? &columns->users : &columns->candidates) += run.width;
-    passes_span *last = columns->count > 0 ? &columns->runs[columns->count - 1] : NULL;
-    if (last != NULL && last->root == run.root && last->offset + last->width == run.offset) {
-        last->width += run.width;
+    *(span.users ? &columns->users : &columns->candidates) += span.width;
+    passes_span *last = columns->count > 0 ? &columns->spans[columns->count - 1] : NULL;
+    if (last != NULL && last->root == span.root && last->offset + last->width == span.offset) {
+        last->width += span.width;
         return MTL_OK;
     }
     if (columns->count == columns->capacity) {
         size_t capacity = 2 * columns->capacity + 16;
-        passes_span *runs = BASE_NEW_ARRAY(&r->scratch, passes_span, capacity);
-        BASE_TRY_MEMORY(runs, r->diag);
+        passes_span *spans = BASE_NEW_ARRAY(&r->scratch, passes_span, capacity);
+        BASE_TRY_MEMORY(spans, r->diag);
         if (columns->count > 0) {
-            memcpy(runs, columns->runs, columns->count * sizeof *runs);
+            memcpy(spans, columns->spans, columns->count * sizeof *spans);
         }
-        columns->runs = runs;
+        columns->spans = spans;
         columns->capacity = capacity;
     }
-    columns->runs[columns->count++] = run;
+    columns->spans[columns->count++] = span;
     return MTL_OK;
 }
 
 static void begin(passes_columns *columns, int axis)
 {
-    *columns = (passes_columns){.axis = axis, .runs = columns->runs, .capacity = columns->capacity};
+    *columns = (passes_columns){.axis = axis, .spans = columns->spans, .capacity = columns->capacity};
 }
 
 /* Elements [offset, offset + width) of each row of `value`, appended. */
@@ -60,8 +60,8 @@ static mtl_status add_rows(passes_rewriter *r, passes_columns *columns, ir_value
     const ir_node_info *node = ir_producer(r->graph, piece.root);
     if (node == NULL || node->op != IR_OP_concat ||
         !passes_cuts_rows(ir_type_of(r->graph, piece.root), (int)ir_attr_int(node, IR_ATTR_axis))) {
-        return add_run(r, columns,
-                       (passes_span){piece.root, piece.offset, piece.width, passes_is_users(r->graph, piece.root)});
+        return passes_add_span(
+            r, columns, (passes_span){piece.root, piece.offset, piece.width, passes_is_users(r->graph, piece.root)});
     }
     int64_t first = 0, each, end = piece.offset + piece.width;
     for (uint32_t i = 0; i < node->input_count && first < end; i++, first += each) {
@@ -107,7 +107,7 @@ static mtl_status add_along(passes_rewriter *r, passes_columns *columns, ir_valu
         node = ir_producer(r->graph, value);
     }
     if (node == NULL || node->op != IR_OP_concat || ir_attr_int(node, IR_ATTR_axis) != columns->axis) {
-        return add_run(r, columns, (passes_span){value, offset, width, passes_is_users(r->graph, value)});
+        return passes_add_span(r, columns, (passes_span){value, offset, width, passes_is_users(r->graph, value)});
     }
     int64_t first = 0, each, end = offset + width;
     for (uint32_t i = 0; i < node->input_count && first < end; i++, first += each) {
@@ -127,7 +127,7 @@ mtl_status passes_find_axis_columns(passes_rewriter *r, ir_value value, int axis
     return ir_dim_is_const(extent) && extent.c > 0 ? add_along(r, columns, value, 0, extent.c) : MTL_OK;
 }
 
-/* From elements of rows to extents along an axis; false: runs are not made of whole ones. */
+/* From elements of rows to extents along an axis; false: spans are not made of whole ones. */
 static bool count_along(const ir_type *type, int axis, passes_columns *columns)
 {
     int64_t inner = 1;
@@ -135,7 +135,7 @@ static bool count_along(const ir_type *type, int axis, passes_columns *columns)
         inner *= type->dim[i].c;
     }
     for (size_t i = 0; i < columns->count; i++) {
-        if (columns->runs[i].width % inner != 0) {
+        if (columns->spans[i].width % inner != 0) {
             return false;
         }
     }
@@ -155,60 +155,75 @@ mtl_status passes_find_columns(passes_rewriter *r, ir_value value, int axis, pas
     return passes_find_axis_columns(r, value, axis, columns);
 }
 
-/* A run as a value of its own, along the axis. */
-static mtl_status cut_run(passes_rewriter *r, ir_node before, const passes_span *run, int axis, ir_value *value)
+/* A span as a value of its own, along the axis. */
+static mtl_status cut_span(passes_rewriter *r, ir_node before, const passes_span *span, int axis, ir_value *value)
 {
-    ir_type type = *ir_type_of(r->graph, run->root);
-    *value = run->root;
-    if (ir_dim_is(type.dim[axis], run->width)) {
+    ir_type type = *ir_type_of(r->graph, span->root);
+    *value = span->root;
+    if (ir_dim_is(type.dim[axis], span->width)) {
         return MTL_OK;
     }
     int64_t starts[MTL_MAX_RANK] = {0}, steps[MTL_MAX_RANK];
     for (int i = 0; i < type.rank; i++) {
         steps[i] = 1;
     }
-    starts[axis] = run->offset;
-    type.dim[axis] = ir_dim_const(run->width);
+    starts[axis] = span->offset;
+    type.dim[axis] = ir_dim_const(span->width);
     const ir_attr attrs[2] = {IR_INTS(starts, starts, (size_t)type.rank), IR_INTS(steps, steps, (size_t)type.rank)};
-    BASE_TRY(passes_insert(r, before, IR_OP_slice, NULL, &run->root, 1, attrs, 2, &type, value));
+    BASE_TRY(passes_insert(r, before, IR_OP_slice, NULL, &span->root, 1, attrs, 2, &type, value));
     r->graph->nodes[ir_info(r->graph, *value)->node].source_count = 0; /* it does nobody's work */
-    passes_set_users(r->graph, *value, run->users);
+    passes_set_users(r->graph, *value, span->users);
     return MTL_OK;
 }
 
-static mtl_status pick_along(passes_rewriter *r, ir_node before, const passes_columns *columns, bool users,
-                             ir_value *value)
+/* Spans one after the other along an axis. */
+static mtl_status join_along(passes_rewriter *r, ir_node before, const passes_columns *columns, ir_value *value)
 {
     ir_value *parts = BASE_NEW_ARRAY(&r->scratch, ir_value, columns->count);
     BASE_TRY_MEMORY(parts, r->diag);
-    size_t count = 0;
     for (size_t i = 0; i < columns->count; i++) {
-        if (columns->runs[i].users == users) {
-            BASE_TRY(cut_run(r, before, &columns->runs[i], columns->axis, &parts[count++]));
-        }
+        BASE_TRY(cut_span(r, before, &columns->spans[i], columns->axis, &parts[i]));
     }
     *value = parts[0];
     ir_attr axis = IR_INT(axis, columns->axis);
-    return count > 1 ? passes_insert(r, before, IR_OP_concat, NULL, parts, count, &axis, 1, NULL, value) : MTL_OK;
+    return columns->count > 1
+               ? passes_insert(r, before, IR_OP_concat, NULL, parts, columns->count, &axis, 1, NULL, value)
+               : MTL_OK;
+}
+
+mtl_status passes_join_columns(passes_rewriter *r, ir_node before, const passes_columns *columns, const ir_type *type,
+                               ir_value *value)
+{
+    const ir_value first = r->graph->value_count;
+    bool users = true;
+    for (size_t i = 0; i < columns->count; i++) {
+        users = users && passes_is_users(r->graph, columns->spans[i].root);
+    }
+    if (columns->axis != 0) {
+        BASE_TRY(join_along(r, before, columns, value));
+    } else {
+        passes_piece *pieces = BASE_NEW_ARRAY(&r->scratch, passes_piece, columns->count);
+        BASE_TRY_MEMORY(pieces, r->diag);
+        for (size_t i = 0; i < columns->count; i++) {
+            const passes_span *span = &columns->spans[i];
+            pieces[i] = (passes_piece){span->root, span->offset, span->width};
+        }
+        BASE_TRY(passes_pack(r, before, pieces, columns->count, type, value));
+    }
+    if (*value >= first) {
+        passes_set_users(r->graph, *value, users);
+    }
+    return MTL_OK;
 }
 
 mtl_status passes_pick_columns(passes_rewriter *r, ir_node before, const passes_columns *columns, bool users,
                                const ir_type *type, ir_value *value)
 {
-    if (columns->axis != 0) {
-        BASE_TRY(pick_along(r, before, columns, users, value));
-    } else {
-        passes_piece *pieces = BASE_NEW_ARRAY(&r->scratch, passes_piece, columns->count);
-        BASE_TRY_MEMORY(pieces, r->diag);
-        size_t count = 0;
-        for (size_t i = 0; i < columns->count; i++) {
-            const passes_span *run = &columns->runs[i];
-            if (run->users == users) {
-                pieces[count++] = (passes_piece){run->root, run->offset, run->width};
-            }
+    passes_columns picked = {.axis = columns->axis};
+    for (size_t i = 0; i < columns->count; i++) {
+        if (columns->spans[i].users == users) {
+            BASE_TRY(passes_add_span(r, &picked, columns->spans[i]));
         }
-        BASE_TRY(passes_pack(r, before, pieces, count, type, value));
     }
-    passes_set_users(r->graph, *value, users);
-    return MTL_OK;
+    return passes_join_columns(r, before, &picked, type, value);
 }

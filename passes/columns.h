@@ -13,10 +13,10 @@ typedef struct passes_span {
 
 /* What a value consists of, in order, seen through slices and concatenations. */
 typedef struct passes_columns {
-    int axis; /* widths are extents along it; 0: elements of rows, the runs are pieces (passes/pieces.h) */
-    passes_span *runs;
+    int axis; /* widths are extents along it; 0: elements of rows, the spans are pieces (passes/pieces.h) */
+    passes_span *spans;
     size_t count, capacity;
-    int64_t users, candidates; /* widths of the runs of each kind */
+    int64_t users, candidates; /* widths of the spans of each kind */
 } passes_columns;
 
 /* Whether the graph has inputs that are per user. */
@@ -33,7 +33,13 @@ mtl_status passes_find_axis_columns(passes_rewriter *r, ir_value value, int axis
 /* The one of these that finds both kinds: rows, where parts along the axis are in one piece, else along it. */
 mtl_status passes_find_columns(passes_rewriter *r, ir_value value, int axis, passes_columns *columns);
 
-/* The runs of one kind one after the other as a value of that type, made before `before`. */
+/* Appends a span, or makes the last one longer. */
+mtl_status passes_add_span(passes_rewriter *r, passes_columns *columns, passes_span span);
+
+/* All spans one after the other as a value of that type, made before `before`. */
+mtl_status passes_join_columns(passes_rewriter *r, ir_node before, const passes_columns *columns, const ir_type *type,
+                               ir_value *value);
+/* The same of the spans of one kind. */
 mtl_status passes_pick_columns(passes_rewriter *r, ir_node before, const passes_columns *columns, bool users,
                                const ir_type *type, ir_value *value);
 

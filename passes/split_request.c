@@ -41,7 +41,7 @@ typedef struct layer {
     int64_t *order; /* of each group: the columns of the users, then those of the candidates; groups x k */
 } layer;
 
-/* Which columns of each group are the users', from runs over all of them or over those of each group. False: groups have
+/* Which columns of each group are the users', from spans over all of them or over those of each group. False: groups have
  * unequal numbers of them. */
 static bool order_columns(const passes_columns *columns, layer *l)
 {
@@ -52,13 +52,13 @@ static bool order_columns(const passes_columns *columns, layer *l)
         for (int pass = 0; pass < 2; pass++) { /* the users', then the others */
             at = 0;
             for (size_t i = 0; i < columns->count; i++) {
-                const passes_span *run = &columns->runs[i];
-                int64_t from = at > first ? at : first, to = at + run->width < end ? at + run->width : end;
-                for (int64_t column = from; column < to && run->users == (pass == 0); column++) {
+                const passes_span *span = &columns->spans[i];
+                int64_t from = at > first ? at : first, to = at + span->width < end ? at + span->width : end;
+                for (int64_t column = from; column < to && span->users == (pass == 0); column++) {
                     order[found + others] = column - first;
                     *(pass == 0 ? &found : &others) += 1;
                 }
-                at += run->width;
+                at += span->width;
             }
         }
         if (group > 0 && found != l->users) {
