@@ -23,7 +23,8 @@
  *     %y2 = linear(%x2, %w2)                      : f32[B, 2, 32]
  *
  * and its pieces. Element-wise functions between the layers follow their operands. Nothing is merged where that would
- * copy activations. A layer on (B, 1, K) becomes one on (B, K), merged or not.
+ * copy activations, and nothing that is computed once a user with what is computed for each candidate: the user's tower
+ * of a model that has two. A layer on (B, 1, K) becomes one on (B, K), merged or not.
  *
  * Merging must not make a cycle. Nodes get a level: layers are one above what they read, other functions are ordered
  * within it. An edge never goes down and nodes of one level do not depend on each other, so whatever is merged within
@@ -45,6 +46,7 @@ typedef struct level {
 typedef struct candidate {
     ir_node node;
     level level;
+    bool per_user;
     size_t order;
 } candidate;
 
@@ -91,6 +93,9 @@ static int compare_candidates(const void *left, const void *right)
     if (a->level.layer != b->level.layer || a->level.step != b->level.step) {
         return is_above(a->level, b->level) ? 1 : -1;
     }
+    if (a->per_user != b->per_user) {
+        return a->per_user ? -1 : 1;
+    }
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
@@ -106,7 +111,8 @@ static mtl_status find_candidates(passes_rewriter *r, candidate **candidates, si
         const ir_node_info *node = ir_node_of(graph, n);
         levels[n] = level_of(graph, node, levels);
         if (is_layer(node->op) || ir_op_is_unary(node->op) || ir_op_is_binary(node->op)) {
-            (*candidates)[*count] = (candidate){.node = n, .level = levels[n], .order = *count};
+            bool per_user = ir_info(graph, node->outputs[0])->rate.per_user;
+            (*candidates)[*count] = (candidate){.node = n, .level = levels[n], .per_user = per_user, .order = *count};
             ++*count;
         }
     }
@@ -216,7 +222,9 @@ static mtl_status merge_slabs(passes_rewriter *r)
     }
     for (size_t first = 0, end; first < count; first = end) {
         level here = candidates[first].level;
-        for (end = first + 1; end < count && !is_above(candidates[end].level, here); end++) {
+        for (end = first + 1; end < count && !is_above(candidates[end].level, here) &&
+                              candidates[end].per_user == candidates[first].per_user;
+             end++) {
         }
         passes_slab slab = {.nodes = nodes + first, .count = end - first};
         if (here.step == 0) {
@@ -232,6 +240,7 @@ static mtl_status merge_slabs(passes_rewriter *r)
 mtl_status passes_side_by_side(ir_graph *graph, base_diag *diag)
 {
     passes_rewriter r;
+    BASE_TRY(ir_infer_rates(graph, diag));
     BASE_TRY(passes_begin(graph, diag, &r));
     mtl_status status = merge_slabs(&r);
     return status == MTL_OK ? passes_end(&r) : passes_abandon(&r, status);
