@@ -3,170 +3,29 @@
 #include <string.h>
 
 #include "runtime/native/native.h"
+#include "runtime/places.h"
 
 enum {
     MOST_CLEARED = 64,      /* runs of columns that a step has to clear; with more it needs all of its inputs */
     MOST_COLUMNS = 1 << 24, /* of a step that has parts */
 };
 
-/* --- bits --- */
-
-/* The bits of a word that are in [from, to), which begins in it. */
-static uint64_t word_mask(uint64_t from, uint64_t to)
-{
-    uint64_t above = to - from / 64 * 64; /* at least 1 */
-    uint64_t mask = UINT64_MAX << from % 64;
-    return above < 64 ? mask & ~(UINT64_MAX << above) : mask;
-}
-
-static void set_bits(uint64_t *bits, uint64_t from, uint64_t to)
-{
-    for (; from < to; from = (from / 64 + 1) * 64) {
-        bits[from / 64] |= word_mask(from, to);
-    }
-}
-
-static void take_bits(uint64_t *bits, uint64_t from, uint64_t to)
-{
-    for (; from < to; from = (from / 64 + 1) * 64) {
-        bits[from / 64] &= ~word_mask(from, to);
-    }
-}
-
-static bool any_bits(const uint64_t *bits, uint64_t from, uint64_t to)
-{
-    for (; from < to; from = (from / 64 + 1) * 64) {
-        if ((bits[from / 64] & word_mask(from, to)) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool all_bits(const uint64_t *bits, uint64_t from, uint64_t to)
-{
-    for (; from < to; from = (from / 64 + 1) * 64) {
-        if ((~bits[from / 64] & word_mask(from, to)) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* --- tensors: elements of one candidate (or user) --- */
-
-static uint64_t extent_once(mtl_dim dim)
-{
-    return (uint64_t)dim.fixed + (uint64_t)dim.per_row + (uint64_t)dim.per_user;
-}
-
-static uint64_t count_once(const plan_view *view, const plan_tensor *tensor, unsigned from, unsigned to)
-{
-    uint64_t count = 1;
-    for (unsigned axis = from; axis < to; axis++) {
-        count *= extent_once(plan_dims(view, tensor)[axis]);
-    }
-    return count;
-}
-
-/* The axis that grows, or the rank. */
-static unsigned growing_axis(const plan_view *view, const plan_tensor *tensor)
-{
-    const mtl_dim *dims = plan_dims(view, tensor);
-    unsigned axis = 0;
-    while (axis < tensor->rank && dims[axis].per_row == 0 && dims[axis].per_user == 0) {
-        axis++;
-    }
-    return axis;
-}
-
-/* Whether the elements of a candidate (or user) are one piece, or there is one of all: then element j of a row is at the
- * same place in every row, and what holds for the one row that is looked at holds for all. */
-static bool is_regular(const plan_view *view, const plan_tensor *tensor)
-{
-    unsigned axis = growing_axis(view, tensor);
-    return axis == tensor->rank || (count_once(view, tensor, 0, axis) == 1 && plan_dims(view, tensor)[axis].fixed == 0);
-}
-
-/* Where a tensor's needs are noted: bits, or an output, or nowhere. */
-typedef struct place {
-    uint64_t *bits;
-    unsigned char *output;
-    uint64_t begin, size, width; /* bytes; elements */
-    bool regular;                /* else needed whole or not at all */
-} place;
-
-static place place_of(const runtime_needs *needs, const plan_tensor *tensor)
-{
-    const plan_view *view = &needs->plan->view;
-    place p = {.size = mtl_dtype_size((mtl_dtype)tensor->dtype)};
-    p.begin = tensor->offset + tensor->start * p.size;
-    p.width = count_once(view, tensor, 0, tensor->rank);
-    p.regular = is_regular(view, tensor);
-    switch (tensor->storage) {
-    case PLAN_STORAGE_ROW: p.bits = needs->row; break;
-    case PLAN_STORAGE_REQUEST: p.bits = needs->request; break;
-    case PLAN_STORAGE_OUTPUT: p.output = &needs->outputs[tensor->index]; break;
-    default: break;
-    }
-    return p;
-}
-
-static bool is_noted(const place *p)
-{
-    return p->bits != NULL || p->output != NULL;
-}
-
-static bool is_needed(const place *p, uint64_t from, uint64_t to)
-{
-    if (p->output != NULL) {
-        return *p->output != RUNTIME_UNNEEDED;
-    }
-    from = p->regular ? from : 0;
-    to = p->regular ? to : p->width;
-    return p->bits != NULL && any_bits(p->bits, (p->begin + from * p->size) / RUNTIME_GRAIN,
-                                       (p->begin + to * p->size + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN);
-}
-
-/* Whether all of them are: so much is quick to see, and mostly so. */
-static bool is_all_needed(const place *p, uint64_t from, uint64_t to)
-{
-    if (p->output != NULL || !p->regular) {
-        return is_needed(p, from, to);
-    }
-    return p->bits != NULL && all_bits(p->bits, (p->begin + from * p->size) / RUNTIME_GRAIN,
-                                       (p->begin + to * p->size + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN);
-}
-
-static void need(const place *p, uint64_t from, uint64_t to)
-{
-    if (p->output != NULL) {
-        *p->output = *p->output == RUNTIME_UNNEEDED ? RUNTIME_NEEDED : *p->output;
-    }
-    from = p->regular ? from : 0;
-    to = p->regular ? to : p->width;
-    if (p->bits != NULL && from < to) {
-        set_bits(p->bits, (p->begin + from * p->size) / RUNTIME_GRAIN,
-                 (p->begin + to * p->size + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN);
-    }
-}
-
 static void need_all(const runtime_needs *needs, const plan_tensor *tensor)
 {
-    place p = place_of(needs, tensor);
-    need(&p, 0, p.width);
+    runtime_place p = runtime_place_of(needs, tensor);
+    runtime_note(&p, 0, p.width);
 }
 
 /* Of `count` elements of x those whose counterpart in y is needed. */
-static void need_same(const place *y, uint64_t y_from, const place *x, uint64_t x_from, uint64_t count)
+static void need_same(const runtime_place *y, uint64_t y_from, const runtime_place *x, uint64_t x_from, uint64_t count)
 {
-    if (is_all_needed(y, y_from, y_from + count)) {
-        need(x, x_from, x_from + count);
+    if (runtime_is_all_needed(y, y_from, y_from + count)) {
+        runtime_note(x, x_from, x_from + count);
         return;
     }
     for (uint64_t i = 0; i < count; i++) {
-        if (is_needed(y, y_from + i, y_from + i + 1)) {
-            need(x, x_from + i, x_from + i + 1);
+        if (runtime_is_needed(y, y_from + i, y_from + i + 1)) {
+            runtime_note(x, x_from + i, x_from + i + 1);
         }
     }
 }
@@ -178,7 +37,7 @@ typedef struct step_needs {
     const plan_view *view;
     const plan_step *step;
     const plan_tensor *out;
-    place y;
+    runtime_place y;
     runtime_choice *choice;
 } step_needs;
 
@@ -215,7 +74,7 @@ static layer layer_of(const plan_view *view, const plan_step *step)
     const plan_tensor *y = plan_result(view, step);
     layer l = {.groups = (uint64_t)w[0].fixed, .k = (uint64_t)w[1].fixed, .n = (uint64_t)w[2].fixed};
     uint64_t columns = l.groups * l.n, act_columns = (uint64_t)view->attrs[step->attrs + 2];
-    l.parts = columns > 0 ? count_once(view, y, 0, y->rank) / columns : 0;
+    l.parts = columns > 0 ? runtime_count_once(view, y, 0, y->rank) / columns : 0;
     l.boundary = act_columns < l.n ? act_columns : 0;
     return l;
 }
@@ -225,7 +84,7 @@ static bool column_is_needed(const step_needs *s, const layer *l, uint64_t group
     uint64_t end = column + PLAN_PANEL < l->n ? column + PLAN_PANEL : l->n;
     for (uint64_t part = 0; part < l->parts; part++) {
         uint64_t at = (part * l->groups + group) * l->n;
-        if (is_needed(&s->y, at + column, at + end)) {
+        if (runtime_is_needed(&s->y, at + column, at + end)) {
             return true;
         }
     }
@@ -244,20 +103,20 @@ static uint64_t widen(const layer *l, uint64_t from, uint64_t to)
 static void need_group(const step_needs *s, const layer *l, uint64_t group, const runtime_part *runs, size_t count)
 {
     const plan_tensor *given = input_of(s, 3);
-    const place x = place_of(s->needs, input_of(s, 0));
+    const runtime_place x = runtime_place_of(s->needs, input_of(s, 0));
     for (uint64_t part = 0; part < l->parts; part++) {
         uint64_t at = part * l->groups + group;
-        need(&x, at * l->k, (at + 1) * l->k);
+        runtime_note(&x, at * l->k, (at + 1) * l->k);
     }
     if (given == NULL) {
         return;
     }
-    const place start = place_of(s->needs, given);
+    const runtime_place start = runtime_place_of(s->needs, given);
     const uint64_t parts = start.width == l->groups * l->n ? 1 : l->parts; /* one for all of them */
     for (uint64_t part = 0; part < parts; part++) {
         uint64_t at = (part * l->groups + group) * l->n;
         for (size_t r = 0; r < count; r++) {
-            need(&start, at + runs[r].from, at + runs[r].to);
+            runtime_note(&start, at + runs[r].from, at + runs[r].to);
         }
     }
 }
@@ -290,17 +149,61 @@ static void need_linear(const step_needs *s)
 
 /* --- mix: tasks --- */
 
-static void need_mix(const step_needs *s)
+/* A row of the workspace may be some rows of the mixture (3 x B of them, say), whose weights or values may be one for all. */
+typedef struct mixture {
+    uint64_t rows, tasks, experts, h;
+    runtime_place weights, values;
+    uint64_t weights_row, values_row; /* elements from a row to the next; 0: one for all */
+    const int64_t *index;
+} mixture;
+
+static mixture mixture_of(const step_needs *s)
 {
     const plan_tensor *weights = input_of(s, 0), *values = input_of(s, 1);
-    const int64_t *index = s->view->attrs + s->step->attrs;
-    const uint64_t tasks = extent_once(plan_dims(s->view, weights)[1]);
-    const uint64_t experts = extent_once(plan_dims(s->view, weights)[2]);
-    const uint64_t h = extent_once(plan_dims(s->view, values)[2]);
-    const place w = place_of(s->needs, weights), v = place_of(s->needs, values);
+    const mtl_dim *w = plan_dims(s->view, weights), *v = plan_dims(s->view, values);
+    mixture m = {
+        .rows = runtime_extent_once(plan_dims(s->view, s->out)[0]),
+        .tasks = runtime_extent_once(w[1]),
+        .experts = runtime_extent_once(w[2]),
+        .h = runtime_extent_once(v[2]),
+        .weights = runtime_place_of(s->needs, weights),
+        .values = runtime_place_of(s->needs, values),
+        .index = s->view->attrs + s->step->attrs,
+    };
+    m.weights_row = runtime_extent_once(w[0]) == m.rows ? m.tasks * m.experts : 0;
+    m.values_row = runtime_extent_once(v[0]) == m.rows ? runtime_extent_once(v[1]) * m.h : 0;
+    return m;
+}
+
+static bool task_is_needed(const step_needs *s, const mixture *m, uint64_t task)
+{
+    for (uint64_t row = 0; row < m->rows; row++) {
+        uint64_t at = (row * m->tasks + task) * m->h;
+        if (runtime_is_needed(&s->y, at, at + m->h)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void need_task(const mixture *m, uint64_t task)
+{
+    for (uint64_t row = 0; row < m->rows; row++) {
+        uint64_t gate = row * m->weights_row + task * m->experts;
+        runtime_note(&m->weights, gate, gate + m->experts);
+        for (uint64_t e = 0; e < m->experts; e++) {
+            uint64_t vector = row * m->values_row + (uint64_t)m->index[task * m->experts + e] * m->h;
+            runtime_note(&m->values, vector, vector + m->h);
+        }
+    }
+}
+
+static void need_mix(const step_needs *s)
+{
+    const mixture m = mixture_of(s);
     uint64_t computed = 0;
-    for (uint64_t task = 0; task < tasks; task++) {
-        if (!is_needed(&s->y, task * h, (task + 1) * h)) {
+    for (uint64_t task = 0; task < m.tasks; task++) {
+        if (!task_is_needed(s, &m, task)) {
             continue;
         }
         runtime_part *last = s->choice->count > 0 ? &s->needs->parts[s->needs->part_count - 1] : NULL;
@@ -310,13 +213,9 @@ static void need_mix(const step_needs *s)
             add_part(s, 0, task, task + 1);
         }
         computed++;
-        need(&w, task * experts, (task + 1) * experts);
-        for (uint64_t e = 0; e < experts; e++) {
-            uint64_t at = (uint64_t)index[task * experts + e];
-            need(&v, at * h, (at + 1) * h);
-        }
+        need_task(&m, task);
     }
-    s->choice->run = computed == tasks ? RUNTIME_RUN : RUNTIME_PARTS;
+    s->choice->run = computed == m.tasks ? RUNTIME_RUN : RUNTIME_PARTS;
 }
 
 /* --- by element --- */
@@ -333,7 +232,7 @@ static void row_strides(const plan_view *view, const plan_tensor *x, int64_t *st
     uint64_t stride = 1;
     for (unsigned axis = x->rank; axis-- > 0;) {
         strides[axis] = (int64_t)stride;
-        stride *= extent_once(plan_dims(view, x)[axis]);
+        stride *= runtime_extent_once(plan_dims(view, x)[axis]);
     }
 }
 
@@ -341,15 +240,15 @@ static strided strided_over(const step_needs *s)
 {
     strided by = {.rank = s->out->rank};
     for (unsigned axis = 0; axis < by.rank; axis++) {
-        by.extent[axis] = extent_once(plan_dims(s->view, s->out)[axis]);
+        by.extent[axis] = runtime_extent_once(plan_dims(s->view, s->out)[axis]);
     }
     return by;
 }
 
-static void need_strided(const step_needs *s, const place *x, const strided *by)
+static void need_strided(const step_needs *s, const runtime_place *x, const strided *by)
 {
     for (uint64_t i = 0; i < s->y.width; i++) {
-        if (!is_needed(&s->y, i, i + 1)) {
+        if (!runtime_is_needed(&s->y, i, i + 1)) {
             continue;
         }
         uint64_t rest = i, at = by->offset;
@@ -357,7 +256,7 @@ static void need_strided(const step_needs *s, const place *x, const strided *by)
             at += rest % by->extent[axis] * (uint64_t)by->stride[axis];
         }
         if (at < x->width) {
-            need(x, at, at + 1);
+            runtime_note(x, at, at + 1);
         }
     }
 }
@@ -365,19 +264,19 @@ static void need_strided(const step_needs *s, const place *x, const strided *by)
 /* Whether axis `axis` of y is the one that grows in x, or x has none that grows: candidates stay candidates. */
 static bool grow_alike(const step_needs *s, const plan_tensor *x, unsigned skipped)
 {
-    unsigned of_x = growing_axis(s->view, x);
-    return of_x == x->rank || of_x + skipped == growing_axis(s->view, s->out);
+    unsigned of_x = runtime_growing_axis(s->view, x);
+    return of_x == x->rank || of_x + skipped == runtime_growing_axis(s->view, s->out);
 }
 
 static void need_broadcast(const step_needs *s, const plan_tensor *x)
 {
-    place p = place_of(s->needs, x);
+    runtime_place p = runtime_place_of(s->needs, x);
     unsigned skipped = s->out->rank - x->rank;
-    if (!is_noted(&p)) {
+    if (!runtime_is_noted(&p)) {
         return;
     }
-    if (!p.regular || !grow_alike(s, x, skipped) || is_all_needed(&s->y, 0, s->y.width)) {
-        need(&p, 0, p.width);
+    if (!p.regular || !grow_alike(s, x, skipped) || runtime_is_all_needed(&s->y, 0, s->y.width)) {
+        runtime_note(&p, 0, p.width);
         return;
     }
     if (p.width == s->y.width) {
@@ -388,7 +287,7 @@ static void need_broadcast(const step_needs *s, const plan_tensor *x)
     strided by = strided_over(s);
     row_strides(s->view, x, strides);
     for (unsigned axis = 0; axis < x->rank; axis++) {
-        bool one = extent_once(plan_dims(s->view, x)[axis]) == 1;
+        bool one = runtime_extent_once(plan_dims(s->view, x)[axis]) == 1;
         by.stride[axis + skipped] = one ? 0 : strides[axis];
     }
     need_strided(s, &p, &by);
@@ -404,11 +303,11 @@ static void need_broadcasts(const step_needs *s)
 static void need_transpose(const step_needs *s)
 {
     const plan_tensor *x = input_of(s, 0);
-    const place p = place_of(s->needs, x);
+    const runtime_place p = runtime_place_of(s->needs, x);
     int64_t strides[MTL_MAX_RANK];
     strided by = strided_over(s);
-    if (!is_noted(&p) || !p.regular || is_all_needed(&s->y, 0, s->y.width)) {
-        need(&p, 0, p.width);
+    if (!runtime_is_noted(&p) || !p.regular || runtime_is_all_needed(&s->y, 0, s->y.width)) {
+        runtime_note(&p, 0, p.width);
         return;
     }
     row_strides(s->view, x, strides);
@@ -422,14 +321,14 @@ static void need_slice(const step_needs *s)
 {
     const plan_tensor *x = input_of(s, 0);
     const int64_t *attrs = s->view->attrs + s->step->attrs; /* (start, step) of each axis */
-    const place p = place_of(s->needs, x);
-    const unsigned grows = growing_axis(s->view, x);
-    bool exact = is_noted(&p) && p.regular && grow_alike(s, x, 0);
+    const runtime_place p = runtime_place_of(s->needs, x);
+    const unsigned grows = runtime_growing_axis(s->view, x);
+    bool exact = runtime_is_noted(&p) && p.regular && grow_alike(s, x, 0);
     if (grows < x->rank) {
         exact = exact && attrs[2 * grows] == 0 && attrs[2 * grows + 1] == 1;
     }
     if (!exact) {
-        need(&p, 0, p.width);
+        runtime_note(&p, 0, p.width);
         return;
     }
     int64_t strides[MTL_MAX_RANK];
@@ -444,29 +343,29 @@ static void need_slice(const step_needs *s)
 
 static void need_copy(const step_needs *s)
 {
-    const place p = place_of(s->needs, input_of(s, 0));
+    const runtime_place p = runtime_place_of(s->needs, input_of(s, 0));
     if (p.regular && s->y.regular && p.width == s->y.width) {
         need_same(&s->y, 0, &p, 0, p.width);
     } else {
-        need(&p, 0, p.width);
+        runtime_note(&p, 0, p.width);
     }
 }
 
 static void need_concat(const step_needs *s)
 {
     const unsigned axis = (unsigned)s->view->attrs[s->step->attrs];
-    const uint64_t outer = count_once(s->view, s->out, 0, axis);
-    const uint64_t block = count_once(s->view, s->out, axis, s->out->rank);
+    const uint64_t outer = runtime_count_once(s->view, s->out, 0, axis);
+    const uint64_t block = runtime_count_once(s->view, s->out, axis, s->out->rank);
     uint64_t at = 0;
-    if (!s->y.regular || growing_axis(s->view, s->out) >= axis) {
+    if (!s->y.regular || runtime_growing_axis(s->view, s->out) >= axis) {
         need_inputs(s, 0);
         return;
     }
     for (unsigned i = 0; i < s->step->input_count; i++) {
         const plan_tensor *x = input_of(s, i);
-        const place p = place_of(s->needs, x);
-        const uint64_t own = count_once(s->view, x, axis, x->rank);
-        for (uint64_t o = 0; o < outer && is_noted(&p); o++) {
+        const runtime_place p = runtime_place_of(s->needs, x);
+        const uint64_t own = runtime_count_once(s->view, x, axis, x->rank);
+        for (uint64_t o = 0; o < outer && runtime_is_noted(&p); o++) {
             need_same(&s->y, o * block + at, &p, o * own, own);
         }
         at += own;
@@ -484,32 +383,32 @@ typedef struct lines {
 static lines lines_of(const step_needs *s, unsigned first, unsigned last)
 {
     const plan_tensor *x = input_of(s, 0);
-    unsigned grows = growing_axis(s->view, x);
+    unsigned grows = runtime_growing_axis(s->view, x);
     return (lines){
-        .outer = count_once(s->view, x, 0, first),
-        .n = count_once(s->view, x, first, last),
-        .inner = count_once(s->view, x, last, x->rank),
-        .exact = s->y.regular && is_regular(s->view, x) && (grows < first || grows == x->rank) &&
-                 !is_all_needed(&s->y, 0, s->y.width),
+        .outer = runtime_count_once(s->view, x, 0, first),
+        .n = runtime_count_once(s->view, x, first, last),
+        .inner = runtime_count_once(s->view, x, last, x->rank),
+        .exact = s->y.regular && runtime_is_regular(s->view, x) && (grows < first || grows == x->rank) &&
+                 !runtime_is_all_needed(&s->y, 0, s->y.width),
     };
 }
 
 /* A line of x is needed where any of its m elements in y is: y has as many lines. */
 static void need_lines(const step_needs *s, const lines *l, uint64_t m)
 {
-    const place p = place_of(s->needs, input_of(s, 0));
-    if (!is_noted(&p) || !l->exact) {
-        need(&p, 0, p.width);
+    const runtime_place p = runtime_place_of(s->needs, input_of(s, 0));
+    if (!runtime_is_noted(&p) || !l->exact) {
+        runtime_note(&p, 0, p.width);
         return;
     }
     for (uint64_t o = 0; o < l->outer; o++) {
         for (uint64_t i = 0; i < l->inner; i++) {
             bool needed = false;
             for (uint64_t j = 0; j < m && !needed; j++) {
-                needed = is_needed(&s->y, (o * m + j) * l->inner + i, (o * m + j) * l->inner + i + 1);
+                needed = runtime_is_needed(&s->y, (o * m + j) * l->inner + i, (o * m + j) * l->inner + i + 1);
             }
             for (uint64_t j = 0; needed && j < l->n; j++) {
-                need(&p, (o * l->n + j) * l->inner + i, (o * l->n + j) * l->inner + i + 1);
+                runtime_note(&p, (o * l->n + j) * l->inner + i, (o * l->n + j) * l->inner + i + 1);
             }
         }
     }
@@ -519,11 +418,11 @@ static void need_lines(const step_needs *s, const lines *l, uint64_t m)
 static void need_scan(const step_needs *s)
 {
     const int64_t *attrs = s->view->attrs + s->step->attrs;
-    const place p = place_of(s->needs, input_of(s, 0));
+    const runtime_place p = runtime_place_of(s->needs, input_of(s, 0));
     const lines l = lines_of(s, (unsigned)attrs[0], (unsigned)attrs[0] + 1);
     const bool reverse = attrs[2] != 0;
-    if (!is_noted(&p) || !l.exact) {
-        need(&p, 0, p.width);
+    if (!runtime_is_noted(&p) || !l.exact) {
+        runtime_note(&p, 0, p.width);
         return;
     }
     for (uint64_t o = 0; o < l.outer; o++) {
@@ -531,9 +430,9 @@ static void need_scan(const step_needs *s)
             bool needed = false;
             for (uint64_t turn = l.n; turn-- > 0;) {
                 uint64_t at = (o * l.n + (reverse ? l.n - 1 - turn : turn)) * l.inner + i;
-                needed = needed || is_needed(&s->y, at, at + 1);
+                needed = needed || runtime_is_needed(&s->y, at, at + 1);
                 if (needed) {
-                    need(&p, at, at + 1);
+                    runtime_note(&p, at, at + 1);
                 }
             }
         }
@@ -565,8 +464,8 @@ static bool is_clearable(const plan_view *view, const plan_tensor *x)
 {
     return x->storage != PLAN_STORAGE_REQUEST &&
            (x->storage != PLAN_STORAGE_ROW ||
-            (mtl_dtype_size((mtl_dtype)x->dtype) % RUNTIME_GRAIN == 0 && is_regular(view, x) &&
-             growing_axis(view, x) < x->rank && count_once(view, x, 0, x->rank) <= UINT32_MAX));
+            (mtl_dtype_size((mtl_dtype)x->dtype) % RUNTIME_GRAIN == 0 && runtime_is_regular(view, x) &&
+             runtime_growing_axis(view, x) < x->rank && runtime_count_once(view, x, 0, x->rank) <= UINT32_MAX));
 }
 
 static bool are_clearable(const step_needs *s)
@@ -611,16 +510,16 @@ static bool find_cleared(const step_needs *s)
         if (x == NULL || x->storage != PLAN_STORAGE_ROW) {
             continue;
         }
-        const place p = place_of(s->needs, x);
-        if (is_all_needed(&p, 0, p.width)) {
+        const runtime_place p = runtime_place_of(s->needs, x);
+        if (runtime_is_all_needed(&p, 0, p.width)) {
             continue;
         }
         for (uint64_t from = 0, to; from < p.width; from = to) {
             to = from + 1;
-            if (is_needed(&p, from, to)) {
+            if (runtime_is_needed(&p, from, to)) {
                 continue;
             }
-            while (to < p.width && !is_needed(&p, to, to + 1)) {
+            while (to < p.width && !runtime_is_needed(&p, to, to + 1)) {
                 to++;
             }
             if (s->choice->count == MOST_CLEARED) {
@@ -646,8 +545,8 @@ static bool has_parts(const mtl_plan *plan, size_t number)
     const plan_view *view = &plan->view;
     const plan_step *step = &view->steps[number];
     const plan_tensor *y = plan_result(view, step), *last = plan_operand(view, step, step->input_count > 1);
-    return plan->steps[number].run_part != NULL && count_once(view, y, 0, y->rank) <= MOST_COLUMNS &&
-           count_once(view, last, 0, last->rank - 1u) <= MOST_COLUMNS;
+    return plan->steps[number].run_part != NULL && runtime_count_once(view, y, 0, y->rank) <= MOST_COLUMNS &&
+           runtime_count_once(view, last, 0, last->rank - 1u) <= MOST_COLUMNS;
 }
 
 static void find_inputs(const step_needs *s, size_t number)
@@ -686,7 +585,7 @@ static bool is_in_place(const step_needs *s)
     for (unsigned i = 0; i < s->step->input_count; i++) {
         const plan_tensor *x = input_of(s, i);
         if (x != NULL && x->storage == s->out->storage) {
-            const place p = place_of(s->needs, x);
+            const runtime_place p = runtime_place_of(s->needs, x);
             if (p.bits != NULL && p.begin == s->y.begin) {
                 return true;
             }
@@ -702,8 +601,8 @@ static void find_step(runtime_needs *needs, size_t number)
     step_needs s = {.needs = needs, .view = view, .step = step, .out = plan_result(view, step)};
     s.choice = &needs->choices[number];
     *s.choice = (runtime_choice){.run = RUNTIME_SKIP, .first = needs->part_count};
-    s.y = place_of(needs, s.out);
-    if (!is_needed(&s.y, 0, s.y.width)) {
+    s.y = runtime_place_of(needs, s.out);
+    if (!runtime_is_needed(&s.y, 0, s.y.width)) {
         return;
     }
     s.choice->run = RUNTIME_RUN;
@@ -711,9 +610,8 @@ static void find_step(runtime_needs *needs, size_t number)
     if (plan_span(view, step) != NULL) {
         need_all(needs, plan_span(view, step));
     }
-    if (s.y.bits != NULL && !is_in_place(&s)) {
-        take_bits(s.y.bits, (s.y.begin + RUNTIME_GRAIN - 1) / RUNTIME_GRAIN,
-                  (s.y.begin + s.y.width * s.y.size) / RUNTIME_GRAIN);
+    if (!is_in_place(&s)) {
+        runtime_take_needs(&s.y);
     }
     if (s.choice->run == RUNTIME_RUN && is_by_element(step->op) && are_clearable(&s)) {
         if (!find_cleared(&s)) {
