@@ -12,6 +12,11 @@ bool passes_has_users(const ir_graph *graph)
     return false;
 }
 
+mtl_status passes_infer_users(ir_graph *graph, base_diag *diag)
+{
+    return passes_has_users(graph) ? ir_infer_rates(graph, diag) : MTL_OK;
+}
+
 bool passes_is_users(const ir_graph *graph, ir_value value)
 {
     const ir_rate *rate = &ir_info(graph, value)->rate;

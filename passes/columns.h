@@ -22,6 +22,9 @@ typedef struct passes_columns {
 /* Whether the graph has inputs that are per user. */
 bool passes_has_users(const ir_graph *graph);
 
+/* In such a graph, the rates; in others nothing: no value is the users'. */
+mtl_status passes_infer_users(ir_graph *graph, base_diag *diag);
+
 /* Whether `value` varies with candidates, but not between those of one user. */
 bool passes_is_users(const ir_graph *graph, ir_value value);
 

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "ir/chain.h"
+#include "passes/columns.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -191,8 +192,10 @@ static mtl_status form_chain(passes_rewriter *r, ir_node n)
     unsigned starts = read_node(r->graph, node, &step);
     lane found[2];
     int best = -1;
+    bool users = passes_is_users(r->graph, node->outputs[0]); /* what is the user's is done once for each user */
     for (uint32_t i = 0; i < node->input_count && starts != 0; i++) {
-        if ((starts >> i & 1) != 0 && read_lane(r, node->inputs[i], &found[i]) &&
+        if ((starts >> i & 1) != 0 && passes_is_users(r->graph, node->inputs[i]) == users &&
+            read_lane(r, node->inputs[i], &found[i]) &&
             append(&found[i], step, node->input_count > 1 ? node->inputs[1 - i] : 0, i == 1) &&
             (best < 0 || found[i].chain.count > found[best].chain.count)) {
             best = (int)i;
@@ -257,5 +260,6 @@ static mtl_status look(passes_rewriter *r, ir_node n)
 
 mtl_status passes_form_lanes(ir_graph *graph, base_diag *diag)
 {
+    BASE_TRY(passes_infer_users(graph, diag));
     return passes_each(graph, diag, look);
 }

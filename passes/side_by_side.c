@@ -36,6 +36,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "passes/columns.h"
 #include "passes/passes.h"
 
 /* Ordered by layer, then by step. */
@@ -129,6 +130,9 @@ mtl_status passes_side_replace(passes_rewriter *r, ir_node before, ir_node membe
     ir_type type = *ir_type_of(r->graph, old);
     BASE_TRY(passes_piece_value(r, before, piece, &type, &view));
     BASE_TRY(passes_take_sources(r, into, member));
+    if (passes_is_users(r->graph, old)) { /* so are all members */
+        passes_set_users(r->graph, piece->root, true);
+    }
     passes_substitute(r, old, view, NULL);
     return MTL_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "passes/columns.h"
 #include "passes/side.h"
 
 typedef struct side_layer {
@@ -10,8 +11,9 @@ typedef struct side_layer {
     passes_piece x;
     int64_t groups, k, n;
     ir_value w, bias; /* bias 0: none */
+    int64_t users;    /* columns of what it reads that are the same for all candidates of one user */
     size_t order;
-    size_t kind; /* layers of one kind have equal first axes, dtypes and activations */
+    size_t kind; /* layers of one kind have equal first axes, dtypes, activations and users */
 } side_layer;
 
 /* A layer on rows: nothing but axes of extent 1 between the candidates and the columns. */
@@ -39,11 +41,22 @@ static bool read_layer(passes_rewriter *r, ir_node n, side_layer *layer)
     return type->rank > columns && passes_find_piece(r, x, &layer->x);
 }
 
+/* Layers on the user's columns stay apart from those on the candidate's, and layers on both do when they have unequal numbers
+ * of them: in a batch, the user's part would be computed for each candidate (split_request). */
+static mtl_status count_users(passes_rewriter *r, passes_columns *columns, side_layer *layer)
+{
+    if (passes_has_users(r->graph)) {
+        BASE_TRY(passes_find_row_columns(r, ir_node_of(r->graph, layer->node)->inputs[0], columns));
+        layer->users = columns->users;
+    }
+    return MTL_OK;
+}
+
 static bool same_kind(const ir_graph *graph, const void *layers, size_t i, size_t j)
 {
     const side_layer *a = (const side_layer *)layers + i, *b = (const side_layer *)layers + j;
     const ir_type *x = ir_type_of(graph, a->x.root), *y = ir_type_of(graph, b->x.root);
-    return x->dtype == y->dtype && ir_dim_equal(x->dim[0], y->dim[0]) &&
+    return a->users == b->users && x->dtype == y->dtype && ir_dim_equal(x->dim[0], y->dim[0]) &&
            passes_equal_attrs(ir_node_of(graph, a->node), ir_node_of(graph, b->node));
 }
 
@@ -380,10 +393,12 @@ mtl_status passes_side_layers(passes_rewriter *r, const passes_slab *slab)
 {
     side_layer *layers = BASE_NEW_ARRAY(&r->scratch, side_layer, slab->count);
     BASE_TRY_MEMORY(layers, r->diag);
+    passes_columns columns = {.count = 0};
     size_t count = 0;
     for (size_t i = 0; i < slab->count; i++) {
         if (read_layer(r, slab->nodes[i], &layers[count])) {
             BASE_TRY(flatten(r, &layers[count]));
+            BASE_TRY(count_users(r, &columns, &layers[count]));
             layers[count].order = i;
             count++;
         }
