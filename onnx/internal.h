@@ -4,7 +4,7 @@
  *   files.c    external data                                 tensor.c   TensorProto to ir_tensor
  *   inputs.c   graph inputs: symbolic dims, frozen batches   graph.c    a graph's nodes in order, If, functions
  *   request.c  --request: texts of declarations        per_user.c  what they make of inputs
- *   once.c     inputs that the model has once for all candidates
+ *   once.c     inputs that the model has once for all candidates   once_shape.c  shapes written for that 1
  *   params.c   --param: constants that stay open       param_names.c  their names     near.c  names like another
  *   node.c     a node against its schema; operands and attributes as the handlers read them
  *   op_*.c     handlers, one a row of operators.def
@@ -67,6 +67,7 @@ typedef struct onnx_importer {
     const onnx_options *options;
     const onnx_request *request; /* what is declared to be the same for all candidates of one user */
     onnx_once *once;             /* inputs that have 1 in the model and the users in the plan; NULL: none */
+    int once_rates;              /* times that rates were found for them */
     const Onnx__ModelProto *model;
     onnx_files *files;
     int64_t frozen; /* the batch size that --batch-axis0 made symbolic; 0: none */

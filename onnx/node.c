@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "onnx/internal.h"
+#include "onnx/once.h"
 
 mtl_status onnx_fail(const onnx_node *node, mtl_status status, const char *format, ...)
 {
@@ -261,6 +261,7 @@ mtl_status onnx_node_finish(onnx_node *node)
     if (node->nested) {
         return MTL_OK; /* its nodes have been here */
     }
+    BASE_TRY(onnx_once_finish(node));
     for (size_t i = 0; i < node->output_count; i++) {
         onnx_value *output = &node->outputs[i];
         if (output->value == 0) {

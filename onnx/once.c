@@ -13,7 +13,7 @@ struct onnx_once {
     uint32_t capacity;
     ir_value values; /* below it flags are there */
     ir_node nodes;   /* below it nodes have been seen */
-    uint32_t count;  /* inputs */
+    bool shaped;     /* the node at hand makes copies for users */
 };
 
 /* --- what goes into a value ----------------------------------------------------------------------------------- */
@@ -70,7 +70,6 @@ mtl_status onnx_once_add(onnx_importer *importer, ir_value input)
         }
     }
     importer->once->flags[input] = ONNX_FROM_ONCE;
-    importer->once->count++;
     return MTL_OK;
 }
 
@@ -80,6 +79,34 @@ mtl_status onnx_once_flags(onnx_importer *importer, ir_value value, unsigned *fl
     if (importer->once != NULL) {
         BASE_TRY(update(importer, importer->once));
         *flags = importer->once->flags[value];
+    }
+    return MTL_OK;
+}
+
+mtl_status onnx_once_mark(onnx_importer *importer, ir_value value)
+{
+    unsigned flags;
+    BASE_TRY(onnx_once_flags(importer, value, &flags));
+    importer->once->flags[value] = ONNX_FROM_ONCE;
+    return MTL_OK;
+}
+
+void onnx_once_shaped(onnx_importer *importer)
+{
+    importer->once->shaped = true;
+}
+
+mtl_status onnx_once_finish(onnx_node *node)
+{
+    onnx_once *once = node->importer->once;
+    if (once == NULL || !once->shaped) {
+        return MTL_OK;
+    }
+    once->shaped = false;
+    for (size_t i = 0; i < node->output_count; i++) {
+        if (node->outputs[i].value != 0) {
+            BASE_TRY(onnx_once_mark(node->importer, node->outputs[i].value));
+        }
     }
     return MTL_OK;
 }
@@ -94,6 +121,14 @@ static bool has_rows(const ir_dim *dims, size_t count)
         }
     }
     return false;
+}
+
+/* Whether a value is ONCE and has users; an extent of it that is a number is the model's. */
+static bool has_users(const onnx_importer *importer, ir_value value)
+{
+    const ir_value_info *info = ir_info(importer->graph, value);
+    return importer->once->flags[value] == ONNX_FROM_ONCE &&
+           (info->rate.kind >= IR_RATE_ROW || has_rows(info->content, info->content_count));
 }
 
 /* A node with an operand that is ONCE. Shapes are judged where they are used. */
@@ -131,7 +166,7 @@ mtl_status onnx_once_check(onnx_importer *importer)
         const ir_node_info *info = ir_node_of(graph, node);
         bool once = false;
         for (uint32_t i = 0; i < info->input_count; i++) {
-            once = once || importer->once->flags[info->inputs[i]] == ONNX_FROM_ONCE;
+            once = once || has_users(importer, info->inputs[i]);
         }
         if (once) {
             BASE_TRY(check_node(importer, node));
@@ -148,6 +183,7 @@ static mtl_status attempt(onnx_importer *importer, const onnx_request *request, 
     importer->diag = diag;
     importer->request = request;
     importer->once = NULL;
+    importer->once_rates = 0;
     importer->frozen = 0;
     importer->node_count = 0;
     importer->depth = 0;

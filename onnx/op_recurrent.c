@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "onnx/internal.h"
+#include "onnx/once.h"
 
 enum {
     MAX_STEPS = 512, /* that are unrolled */
@@ -59,6 +59,15 @@ static mtl_status check_shape(const layer *l, size_t input, const char *name, in
                      onnx_shape_text(l->node, type), onnx_shape_text(l->node, &want));
 }
 
+/* A constant state for the one sequence of the model is that of each user's. */
+static mtl_status widen_state(const layer *l, size_t input)
+{
+    unsigned flags;
+    BASE_TRY(onnx_once_flags(l->node->importer, onnx_in(l->node, 0), &flags));
+    bool users = flags == ONNX_FROM_ONCE && ir_dim_equal(l->batch, ir_dim_symbol(IR_SYMBOL_ROWS));
+    return users ? onnx_once_widen(l->node, input, l->batch_first ? 0 : 1) : MTL_OK;
+}
+
 static mtl_status check_shapes(const layer *l)
 {
     ir_dim d = ir_dim_const(l->directions), h = ir_dim_const(l->hidden), gates = ir_dim_const(l->kind * l->hidden);
@@ -69,6 +78,7 @@ static mtl_status check_shapes(const layer *l)
     }
     for (size_t i = 5; i < (l->kind == LSTM ? 7u : 6u); i++) {
         if (onnx_in(l->node, i) != 0) {
+            BASE_TRY(widen_state(l, i));
             BASE_TRY(check_shape(l, i, i == 5 ? "initial_h" : "initial_c", 3,
                                  (ir_dim[]){l->batch_first ? l->batch : d, l->batch_first ? d : l->batch, h}));
         }

@@ -1,7 +1,7 @@
 /* Handlers of operators that take parts and put parts together: Slice, Split, Gather, Concat. */
 #include <string.h>
 
-#include "onnx/internal.h"
+#include "onnx/once.h"
 
 /* With --batch-axis0 a constant choice along the candidates was a choice within the frozen batch. */
 static mtl_status check_frozen(const onnx_node *node, ir_dim dim)
@@ -12,12 +12,30 @@ static mtl_status check_frozen(const onnx_node *node, ir_dim dim)
     return MTL_OK;
 }
 
+/* Constants beside what the model has once, such as the vector in front of a sequence, have 1 where the users are now. */
+static mtl_status widen_constants(onnx_node *node, int32_t axis)
+{
+    for (size_t i = 0; i < node->input_count; i++) {
+        unsigned flags;
+        const ir_type type = *onnx_in_type(node, i);
+        BASE_TRY(onnx_once_flags(node->importer, onnx_in(node, i), &flags));
+        for (int a = 0; a < type.rank && flags == ONNX_FROM_ONCE; a++) {
+            bool users = a != axis && ir_dim_equal(type.dim[a], ir_dim_symbol(IR_SYMBOL_ROWS));
+            for (size_t j = 0; j < node->input_count && users; j++) {
+                BASE_TRY(onnx_once_widen(node, j, a));
+            }
+        }
+    }
+    return MTL_OK;
+}
+
 mtl_status onnx_import_concat(onnx_node *node)
 {
     int32_t axis;
     BASE_TRY(onnx_axis(node, onnx_int(node, "axis"), onnx_in_type(node, 0)->rank, &axis));
     ir_value *operands = BASE_NEW_ARRAY(node->importer->arena, ir_value, node->input_count);
     BASE_TRY_MEMORY(operands, node->importer->diag);
+    BASE_TRY(node->importer->once != NULL ? widen_constants(node, axis) : MTL_OK);
     for (size_t i = 0; i < node->input_count; i++) {
         operands[i] = onnx_in(node, i);
     }

@@ -87,21 +87,6 @@ static mtl_status solve_open(const onnx_node *node, const ir_type *from, ir_type
                      onnx_shape_text(node, from), onnx_shape_text(node, to), open);
 }
 
-/* A target like (1, n) of a value that the model has once: the 1 is where the users are now. */
-static mtl_status let_users_in(onnx_node *node, const ir_type *from, ir_type *to)
-{
-    unsigned flags;
-    bool rows = false;
-    BASE_TRY(onnx_once_flags(node->importer, onnx_in(node, 0), &flags));
-    for (int i = 0; i < from->rank; i++) {
-        rows = rows || from->dim[i].k[IR_SYMBOL_ROWS] != 0;
-    }
-    if (flags == ONNX_FROM_ONCE && rows && to->rank > 0 && ir_dim_is(to->dim[0], 1)) {
-        to->dim[0] = ir_dim_symbol(IR_SYMBOL_ROWS);
-    }
-    return MTL_OK;
-}
-
 mtl_status onnx_import_reshape(onnx_node *node)
 {
     const ir_type from = *onnx_in_type(node, 0);
@@ -109,7 +94,6 @@ mtl_status onnx_import_reshape(onnx_node *node)
     size_t rank;
     BASE_TRY(onnx_operand_dims(node, 1, to.dim, MTL_MAX_RANK, &rank));
     to.rank = (int32_t)rank;
-    BASE_TRY(let_users_in(node, &from, &to));
     ir_dim first = rank > 0 ? to.dim[0] : ir_dim_const(0);
     bool allow_zero = onnx_int(node, "allowzero") != 0;
     int open = -1;
@@ -128,7 +112,8 @@ mtl_status onnx_import_reshape(onnx_node *node)
             open = i;
         }
     }
-    if (open >= 0) {
+    BASE_TRY(onnx_once_target(node->importer, onnx_in(node, 0), &to));
+    if (open >= 0 && ir_dim_is(to.dim[open], -1)) {
         BASE_TRY(solve_open(node, &from, &to, open));
     }
     BASE_TRY(check_frozen(node, &from, &to, first));
@@ -186,7 +171,12 @@ mtl_status onnx_import_squeeze(onnx_node *node)
     BASE_TRY(read_axes(node, axes, &count, &given));
     BASE_TRY(onnx_axes(node, axes, count, from.rank, squeezed));
     ir_graph *graph = node->importer->graph;
+    unsigned flags;
+    BASE_TRY(onnx_once_flags(node->importer, onnx_in(node, 0), &flags));
     for (int i = 0; i < from.rank; i++) {
+        if (flags == ONNX_FROM_ONCE && holds_rows(from.dim[i]) && (!given || squeezed[i])) {
+            return onnx_fail(node, MTL_UNSUPPORTED, "it takes away the axis %d of extent 1", i);
+        }
         if (!given && holds_rows(from.dim[i])) {
             graph->sources[graph->current_source].note = "without axes: keeps that of the candidates, even for one";
         }

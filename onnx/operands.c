@@ -102,23 +102,30 @@ mtl_status onnx_axes(const onnx_node *node, const int64_t *axes, size_t count, i
     return MTL_OK;
 }
 
-/* A shape that was 1 in the model and is the candidates now means the same for what has changed with it alone. */
+/* A shape that was 1 in the model and is the candidates now means the same for what has changed with it alone, and for
+ * constants, which are copied. */
 static mtl_status check_once(const onnx_node *node, size_t index)
 {
     onnx_importer *importer = node->importer;
     const ir_value_info *info = ir_info(importer->graph, onnx_in(node, index));
-    unsigned shape, data;
+    unsigned shape, data = 0;
     BASE_TRY(onnx_once_flags(importer, onnx_in(node, index), &shape));
-    BASE_TRY(onnx_once_flags(importer, onnx_in(node, 0), &data));
+    if (index > 0) {
+        BASE_TRY(onnx_once_flags(importer, onnx_in(node, 0), &data));
+    }
     bool changed = shape > ONNX_FROM_ONCE;
     for (size_t i = 0; i < info->content_count && shape == ONNX_FROM_ONCE; i++) {
         changed = changed || info->content[i].k[IR_SYMBOL_ROWS] != 0;
     }
-    if ((shape & ONNX_FROM_ONCE) != 0 && changed && (data != ONNX_FROM_ONCE || index == 0)) {
-        return onnx_fail(node, MTL_UNSUPPORTED, "input %zu (%s) is computed from the extent 1", index,
-                         onnx_schema_input(node->schema, index)->name);
+    if ((shape & ONNX_FROM_ONCE) == 0 || !changed || data == ONNX_FROM_ONCE) {
+        return MTL_OK;
     }
-    return MTL_OK;
+    if (shape == ONNX_FROM_ONCE && data == 0) {
+        onnx_once_shaped(importer);
+        return MTL_OK;
+    }
+    return onnx_fail(node, MTL_UNSUPPORTED, "input %zu (%s) is computed from the extent 1", index,
+                     onnx_schema_input(node->schema, index)->name);
 }
 
 mtl_status onnx_operand_dims(const onnx_node *node, size_t index, ir_dim *dims, size_t capacity, size_t *count)

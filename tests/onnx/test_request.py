@@ -297,6 +297,11 @@ K = {
     "flat": constant("flat", [-1, 2], np.int64),
     "open": constant("open", [1, -1], np.int64),
     "all": constant("all", [-1], np.int64),
+    "heads": constant("heads", [2, 2, 1], np.int64),
+    "places_first": constant("places_first", [2, 1, 2], np.int64),
+    "four_axes": constant("four_axes", [2, 1, 1, 2], np.int64),
+    "end": constant("end", [2], np.int64),
+    "cls": constant("cls", RNG.standard_normal((1, 1, 2))),
     "w": constant("w", RNG.standard_normal((4, 4))),
     "v": constant("v", RNG.standard_normal((2, 2))),
     "q": constant("q", RNG.standard_normal((8, 3))),
@@ -327,6 +332,36 @@ ONCE: dict[str, list[NodeProto]] = {
         node("Gather", "su", "first", to="n"), node("Unsqueeze", "n", "zero", to="n1"), node("Div", "B", "n1", to="times"),
         node("Concat", "times", "one", to="repeats", axis=0), node("Tile", "a", "repeats", to="copies"), *HEAD,
     ],
+    "heads": [  # (1, 4) as 2 places of 2, as nn.MultiheadAttention has them: places first, users and heads in one axis
+        *EXPANDED, node("Reshape", "u", "two", to="a"), node("Transpose", "a", to="p", perm=[1, 0, 2]),
+        node("Reshape", "p", "heads", to="h"), node("Transpose", "h", to="t", perm=[1, 0, 2]),
+        node("Transpose", "t", to="k", perm=[0, 2, 1]), node("MatMul", "t", "k", to="scores"),
+        node("Softmax", "scores", to="weights", axis=-1), node("MatMul", "weights", "t", to="o"),
+        node("Transpose", "o", to="places", perm=[1, 0, 2]), node("Reshape", "places", "flat", to="m"),
+        node("MatMul", "m", "v", to="mv"), node("Reshape", "mv", "places_first", to="back"),
+        node("Transpose", "back", to="again", perm=[1, 0, 2]), node("Reshape", "again", "open", to="c"),
+        node("Expand", "c", "shape", to="copies"), *HEAD,
+    ],
+    "heads_apart": [  # users, heads
+        *EXPANDED, node("Reshape", "u", "two", to="a"), node("Transpose", "a", to="p", perm=[1, 0, 2]),
+        node("Reshape", "p", "four_axes", to="h"), node("Softmax", "h", to="soft", axis=3),
+        node("Transpose", "soft", to="t", perm=[1, 0, 2, 3]), node("Reshape", "t", "four", to="c"),
+        node("Expand", "c", "shape", to="copies"), *HEAD,
+    ],
+    "scaled_by_width": [  # a number of its shape that is the model's
+        *EXPANDED, node("Shape", "u", to="su"), node("Slice", "su", "one", "end", to="n"),
+        node("Cast", "n", to="nf", to_=1), node("Sqrt", "nf", to="root"), node("Div", "u", "root", to="d"),
+        node("Expand", "d", "shape", to="copies"), *HEAD,
+    ],
+    "ones_like": [
+        *EXPANDED, node("Shape", "u", to="su"), node("ConstantOfShape", "su", to="zeros"), node("Exp", "zeros", to="ones"),
+        node("Add", "u", "ones", to="a"), node("Expand", "a", "shape", to="copies"), *HEAD,
+    ],
+    "in_front": [  # a vector of the model's before the user's places
+        *EXPANDED, node("Reshape", "u", "two", to="a"), node("Concat", "cls", "a", to="places", axis=1),
+        node("ReduceMean", "places", to="m", axes=[1], keepdims=0), node("Concat", "m", "m", to="c", axis=1),
+        node("Expand", "c", "shape", to="copies"), *HEAD,
+    ],
     "added_too": [
         *EXPANDED, node("Expand", "u", "shape", to="copies"), node("Mul", "u", "x", to="m"),
         node("Concat", "copies", "m", to="both", axis=1), node("MatMul", "both", "q", to="y"),
@@ -341,6 +376,27 @@ NOT_ONCE: dict[str, tuple[list[NodeProto], str]] = {
     "squeezed": (
         [*EXPANDED, node("Squeeze", "u", "zero", to="h"), node("Expand", "h", "s", to="copies"), *HEAD],
         "node 'h' (Squeeze)",
+    ),
+    "squeezed_at_will": (
+        [
+            *EXPANDED, node("Expand", "u", "shape", to="e"), node("Reshape", "u", "two", to="a"),
+            node("Squeeze", "a", to="h"), node("ReduceSum", "h", "one", to="sum", keepdims=0),
+            node("ReduceSum", "sum", "zero", to="n", keepdims=0), node("Mul", "e", "n", to="copies"), *HEAD,
+        ],
+        "node 'h' (Squeeze): it takes away the axis 0 of extent 1",
+    ),
+    "summed_places": (
+        [
+            *EXPANDED, node("Reshape", "u", "flat", to="h"), node("ReduceSum", "h", "zero", to="sum", keepdims=1),
+            node("Concat", "sum", "sum", to="c", axis=1), node("Expand", "c", "shape", to="copies"), *HEAD,
+        ],
+        "(ReduceSum): it does not keep users apart",
+    ),
+    "first_of_all": (
+        [
+            *EXPANDED, node("Gather", "u", "first", to="h", axis=0), node("Expand", "h", "s", to="copies"), *HEAD,
+        ],
+        "(Gather): it does not keep users apart",
     ),
     "product": (
         [
