@@ -37,6 +37,8 @@ def logarithmic(least: float, most: float, base: float) -> tuple[Scale, list[flo
 def microseconds(value: float) -> str:
     if value == 0:
         return "0"
+    if value >= 1e6:
+        return f"{value / 1e6:,.4g} s"
     if value >= 1000:
         return f"{value / 1000:,.4g} ms"
     return f"{value:.3g} µs"

@@ -61,6 +61,8 @@ def environment() -> dict[str, object]:
         "cgroup_cpu_max": _read("/sys/fs/cgroup/cpu.max"),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "load_average": list(os.getloadavg()),
+        # Then no ordinary program takes its CPU, whatever else runs.
+        "real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
         "kernel": platform.release(),
         "system": _system(),
         "python": platform.python_version(),

@@ -219,15 +219,18 @@ def machine_lines(result: dict) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in result["runtimes"].items())
     kind = "virtual machine, " if facts["virtual_machine"] else ""
     quick = ", --quick" if result["quick"] else ""
+    others = f"{facts['others_cpus']:.2f} CPUs"
     busy = facts["others_cpus"] > BUSY
+    alone = busy and facts["real_time"] and facts["others_cpus"] < facts["cpus"] - 0.5
+    own = "; this one had a CPU to itself, by real-time priority" if alone else ""
     return [
         f"{facts['date']}, commit {result['commit']}{quick}; {versions}.",
-        *(["", "**The machine was busy: do not rely on these figures.**"] if busy else []),
+        *(["", "**The machine was busy: do not rely on these figures.**"] if busy > alone else []),
         "",
         f"{facts['cpu']}, {kind}{facts['cpus_allowed']} CPUs, {', '.join(facts['caches'])}; "
         f"governor {facts['governor'] or 'unknown'}; {facts['system']}, Linux {facts['kernel']}. "
         f"Load average at the start {facts['load_average'][0]:.2f}; meanwhile other programs took "
-        f"{facts['others_cpus']:.2f} CPUs.",
+        f"{others}{own}.",
         "",
         f"One thread ({figures['source']}): {figures['flops'] / 1e9:,.1f} GFLOP/s in the best "
         f"plain product; reads {read}.",

@@ -321,7 +321,9 @@ def page_result() -> dict[str, object]:
             "date": "today",
             "cpu": "a CPU",
             "virtual_machine": True,
+            "cpus": 2,
             "cpus_allowed": 2,
+            "real_time": False,
             "caches": ["L1 32K"],
             "governor": None,
             "system": "Linux",
@@ -358,5 +360,10 @@ def test_the_page_gets_new_results_between_its_marks() -> None:
     result["environment"]["others_cpus"] = 1.0
     second = report.renewed(first, report.results(result, [cell("mmoe", 1, 11, 15, 20)], titles))
     assert "do not rely" in second and "| 10.0 |" not in second
+    result["environment"]["real_time"] = True
+    third = report.renewed(first, report.results(result, [cell("mmoe", 1, 11, 15, 20)], titles))
+    assert "do not rely" not in third and "1.00 CPUs; this one had a CPU to itself" in third
+    result["environment"]["others_cpus"] = 1.8
+    assert "do not rely" in report.results(result, [], titles)
     here = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
     assert report.renewed(here.read_text(), "x").count(report.BEGIN) == 1
