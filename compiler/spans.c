@@ -82,12 +82,67 @@ static ir_value mask_behind(const ir_graph *graph, ir_value value)
     return 0;
 }
 
-/* Whether the queries of a candidate without keys are NaN in a self-attention masked by `mask`, so that all of its
- * positions make a difference: 0 times NaN. */
+/* Which keys of an attention count: those that a bool (B, L) is true for, or those that it is false for. `fill` is written
+ * over the scores of the others, or added to them. */
+typedef struct key_mask {
+    ir_value mask; /* 0: all of them */
+    bool negated;
+    double fill;
+} key_mask;
+
+/* where(mask, 0, fill), where(padding, fill, 0), padding x fill. */
+static key_mask keys_of_bias(const ir_graph *graph, ir_value bias)
+{
+    const ir_node_info *node = ir_producer(graph, bias);
+    double first, second;
+    while (node != NULL && (node->op == IR_OP_reshape || node->op == IR_OP_identity)) {
+        node = ir_producer(graph, node->inputs[0]);
+    }
+    for (uint32_t i = 0; node != NULL && node->op == IR_OP_mul && i < 2; i++) {
+        if (ir_const_scalar(graph, node->inputs[i], &first)) {
+            return (key_mask){mask_behind(graph, node->inputs[1 - i]), true, first};
+        }
+    }
+    if (node != NULL && node->op == IR_OP_where && ir_const_scalar(graph, node->inputs[1], &first) &&
+        ir_const_scalar(graph, node->inputs[2], &second) && (first == 0 || second == 0)) {
+        return (key_mask){mask_behind(graph, node->inputs[0]), second == 0, first + second};
+    }
+    return (key_mask){.mask = 0};
+}
+
+static key_mask keys_of(const ir_graph *graph, const ir_node_info *attention)
+{
+    ir_value bias = ir_operand(attention, 3), keep = ir_operand(attention, 4);
+    if (keep != 0) {
+        return (key_mask){mask_behind(graph, keep), false, ir_attr_float(attention, IR_ATTR_fill)};
+    }
+    return bias != 0 ? keys_of_bias(graph, bias) : (key_mask){.mask = 0};
+}
+
+static bool is_not(const ir_graph *graph, ir_value value, ir_value of)
+{
+    const ir_node_info *node = ir_producer_op(graph, value, IR_OP_not);
+    return node != NULL && mask_behind(graph, node->inputs[0]) == of;
+}
+
+/* Whether the keys that count are those that `mask` is true for. */
+static bool is_mask(const ir_graph *graph, const key_mask *keys, ir_value mask)
+{
+    if (keys->mask == 0 || !keys->negated) {
+        return keys->mask == mask;
+    }
+    return is_not(graph, mask, keys->mask) || is_not(graph, keys->mask, mask);
+}
+
+/* Whether the queries of a candidate without keys are NaN in an attention masked by `mask`, so that all of its positions
+ * make a difference: 0 times NaN. */
 static bool is_nan_without_keys(const ir_graph *graph, const ir_node_info *node, ir_value mask)
 {
-    return node->op == IR_OP_attention && mask_behind(graph, ir_operand(node, 4)) == mask &&
-           isinf(ir_attr_float(node, IR_ATTR_fill)) && strcmp(ir_find_attr(node, IR_ATTR_empty)->text, "nan") == 0;
+    if (node->op != IR_OP_attention || strcmp(ir_find_attr(node, IR_ATTR_empty)->text, "nan") != 0) {
+        return false;
+    }
+    const key_mask keys = keys_of(graph, node);
+    return isinf(keys.fill) && is_mask(graph, &keys, mask);
 }
 
 bool compiler_span_is_whole(const compiler_lowering *lowering, ir_value mask)
@@ -157,7 +212,8 @@ static bool can_have(const span_finder *f, ir_node node, ir_value mask)
 /* Self-attention whose keys are masked by the mask that its result is needed for. */
 static bool attention_fits(const span_finder *f, const ir_node_info *node, ir_value mask, int64_t length)
 {
-    bool fits = mask_behind(f->graph, ir_operand(node, 4)) == mask && ir_attr_float(node, IR_ATTR_fill) <= SPAN_FILL;
+    const key_mask keys = keys_of(f->graph, node);
+    bool fits = is_mask(f->graph, &keys, mask) && keys.fill <= SPAN_FILL;
     for (uint32_t i = 0; fits && i < 3; i++) {
         fits = has_positions(f, node->inputs[i], length);
     }

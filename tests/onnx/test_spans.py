@@ -61,11 +61,21 @@ class Encoder(Builder):
         q, k, v = (self.heads(self.layer(u, self.width, self.width)) for _ in range(3))
         scores = self.node("MatMul", q, self.node("Transpose", k, perm=(0, 1, 3, 2)))
         scores = self.node("Mul", scores, self.const((self.width // HEADS) ** -0.5))
-        keys = self.node("Reshape", self.keeps(), self.ints(-1, 1, 1, self.length))
-        scores = self.node("Where", keys, scores, self.const(self.fill))
+        scores = self.masked(scores, self.node("Reshape", self.keeps(), self.ints(-1, 1, 1, self.length)))
         y = self.node("MatMul", self.node("Softmax", scores, axis=-1), v)
         y = self.node("Reshape", self.node("Transpose", y, perm=(0, 2, 1, 3)), self.ints(-1, self.length, self.width))
         return self.layer(y, self.width, self.width)
+
+    def masked(self, scores: str, keys: str) -> str:
+        fill, way = self.const(self.fill), self.one_of("over", "add", "add padding", "times")
+        if way == "over":
+            return self.node("Where", keys, scores, fill)
+        if way == "times" and self.fill > -np.inf:
+            numbers = self.node("Cast", self.node("Not", keys), to=1)
+            return self.node("Add", scores, self.node("Mul", numbers, fill))
+        if way == "add":
+            return self.node("Add", scores, self.node("Where", keys, self.const(0.0), fill))
+        return self.node("Add", self.node("Where", self.node("Not", keys), fill, self.const(0.0)), scores)
 
     def norm(self, u: str) -> str:
         scale, bias = self.rng.standard_normal((2, self.width))

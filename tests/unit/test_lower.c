@@ -358,6 +358,15 @@ static char *sequence(char *text, size_t size, const char *before, const char *a
         "  %%none : bool[B, 8] = equal %%ids, %%zero\n"
         "  %%some : bool[B, 8] = not %%none\n"
         "  %%keys : bool[B, 1, 1, 8] = reshape %%some\n"
+        "  const %%nothing : f32[1] = [0]\n"
+        "  const %%much : f32[1] = [-1e9]\n"
+        "  %%outside : f32[B, 8] = where %%none, %%much, %%nothing\n"
+        "  %%minus : f32[B, 1, 1, 8] = reshape %%outside\n"
+        "  %%padding : bool[B, 1, 1, 8] = reshape %%none\n"
+        "  %%marks : f32[B, 1, 1, 8] = cast %%padding {to=f32}\n"
+        "  %%marked : f32[B, 1, 1, 8] = mul %%much, %%marks\n"
+        "  %%inside : f32[B, 8] = where %%some, %%much, %%nothing\n"
+        "  %%wrong : f32[B, 1, 1, 8] = reshape %%inside\n"
         "  %%others : bool[B, 1, 1, 8] = reshape %%other\n"
         "  %%a : f32[B, 8, 40] = attention %%u, %%u, %%u%s\n"
         "  %%v : f32[B, 8, 40] = layer_norm %%a, %%two {axis=2, epsilon=1e-05}\n"
@@ -387,6 +396,13 @@ static void padding_is_left_out(void **state)
          "binary equal, unary not, unary softsign *, attention *, layer_norm *, cast, mix *"},
         {"", ", _, %keys " ATTENTION "-inf}", "",
          "binary equal, unary not, unary softsign *, attention *, layer_norm *, cast, mix *"},
+        /* Masks that are added. */
+        {"", ", %minus " ATTENTION "0}", "",
+         "binary equal, unary not, unary softsign *, where, attention *, layer_norm *, cast, mix *"},
+        {"", ", %marked " ATTENTION "0}", "",
+         "binary equal, unary not, unary softsign *, cast, binary mul, attention *, layer_norm *, cast, mix *"},
+        {"", ", %wrong " ATTENTION "0}", "",
+         "unary softsign, binary equal, unary not, where, attention, layer_norm *, cast, mix *"},
         /* Scores may be as low as that. */
         {"", ", _, %keys " ATTENTION "-1e4}", "",
          "unary softsign, binary equal, unary not, attention, layer_norm *, cast, mix *"},
