@@ -174,12 +174,6 @@ static uint64_t bytes_of_values(const plan_view *view, uint64_t rows)
     return affine(view->meta->request_bytes, view->meta->row_bytes, 1, rows);
 }
 
-/* What of the numbers of a step the chosen outputs need. */
-static uint64_t share(uint64_t number, uint64_t computed, uint64_t all)
-{
-    return computed == all ? number : (uint64_t)((double)number / (double)all * (double)computed);
-}
-
 void runtime_bench_flops(const mtl_session *session, unsigned long long *chosen, unsigned long long *all)
 {
     const plan_view *view = &session->plan->view;
@@ -187,7 +181,7 @@ void runtime_bench_flops(const mtl_session *session, unsigned long long *chosen,
     for (size_t i = 0; i < view->step_count; i++) {
         uint64_t flops = plan_step_cost(view, &view->steps[i]).flops_per_row, computed, whole;
         runtime_wanted_share(session, i, &computed, &whole);
-        *chosen += share(flops, computed, whole);
+        *chosen += runtime_share(flops, computed, whole);
         *all += flops;
     }
 }
@@ -207,10 +201,10 @@ static void fill_step(const profile_work *w, size_t i, uint64_t tiles, size_t le
     s->kernel = runtime_step_kernel(w->plan, i);
     uint64_t computed, all;
     runtime_wanted_share(w->session, i, &computed, &all);
-    s->flops = share(affine(cost.flops_fixed, cost.flops_per_row, times, rows), computed, all);
-    s->weight_bytes = share(affine(cost.weight_bytes, 0, times, rows), computed, all);
+    s->flops = runtime_share(affine(cost.flops_fixed, cost.flops_per_row, times, rows), computed, all);
+    s->weight_bytes = runtime_share(affine(cost.weight_bytes, 0, times, rows), computed, all);
     s->activation_bytes =
-        share(affine(cost.bytes_fixed - cost.weight_bytes, cost.bytes_per_row, times, rows), computed, all);
+        runtime_share(affine(cost.bytes_fixed - cost.weight_bytes, cost.bytes_per_row, times, rows), computed, all);
     const tool_machine *m = w->machine;
     size_t weights = tool_machine_level(m, bytes_of_weights(view));
     double compute = (double)s->flops / m->flops;

@@ -155,6 +155,7 @@ struct mtl_session {
     int64_t max_rows; /* 0: any */
     int64_t max_users;
     int64_t rows_per_thread;        /* fewest that pay for another thread */
+    int64_t given_rows_per_thread;  /* 0: by the FLOPs of the wanted outputs */
     unsigned char *params;          /* first in the workspace: the values of params, in order */
     unsigned char *request, *row;   /* the rest: request values, the values of `threads` tiles, oneDNN's scratch */
     _Atomic uint64_t *outside;      /* by lookup of the plan: ids outside of the table so far */
@@ -199,6 +200,9 @@ runtime_frame runtime_users_frame(const runtime_frame *call);
 
 /* plan.c: the allocator of the options, or the default. False: an allocator without functions. */
 bool runtime_allocator(const mtl_allocator *given, const mtl_allocator *otherwise, mtl_allocator *result);
+
+/* session.c: sets rows_per_thread for the outputs that are wanted. */
+void runtime_reset_rows_per_thread(mtl_session *session);
 
 /* params.c: gives a new session the plan's values of its params. */
 void runtime_reset_params(mtl_session *session);

@@ -158,22 +158,24 @@ static mtl_status choose_threads(const mtl_plan *plan, const mtl_session_options
     return MTL_OK;
 }
 
-/* The fewest rows that pay for another thread. */
-static int64_t rows_per_thread(const mtl_session_options *options, const plan_view *view)
+void runtime_reset_rows_per_thread(mtl_session *session)
 {
+    const plan_view *view = &session->plan->view;
     uint64_t work = 1; /* of a row */
-    if (options->rows_per_thread > 0) {
-        return options->rows_per_thread < INT64_MAX ? (int64_t)options->rows_per_thread : INT64_MAX;
-    }
-    for (size_t i = view->meta->request_step_count; i < view->step_count; i++) {
-        plan_cost cost = plan_step_cost(view, &view->steps[i]);
-        if (__builtin_add_overflow(work, cost.flops_per_row, &work) ||
-            __builtin_add_overflow(work, cost.bytes_per_row, &work)) {
-            return ROWS_PER_THREAD;
+    session->rows_per_thread = session->given_rows_per_thread;
+    for (size_t i = view->meta->request_step_count; i < view->step_count && session->rows_per_thread == 0; i++) {
+        const plan_cost cost = plan_step_cost(view, &view->steps[i]);
+        uint64_t computed, all;
+        runtime_wanted_share(session, i, &computed, &all);
+        if (__builtin_add_overflow(work, runtime_share(cost.flops_per_row, computed, all), &work) ||
+            __builtin_add_overflow(work, runtime_share(cost.bytes_per_row, computed, all), &work)) {
+            session->rows_per_thread = ROWS_PER_THREAD;
         }
     }
-    int64_t rows = (int64_t)(WORK_PER_THREAD / work) + 1;
-    return rows > ROWS_PER_THREAD ? rows : ROWS_PER_THREAD;
+    if (session->rows_per_thread == 0) {
+        int64_t rows = (int64_t)(WORK_PER_THREAD / work) + 1;
+        session->rows_per_thread = rows > ROWS_PER_THREAD ? rows : ROWS_PER_THREAD;
+    }
 }
 
 static mtl_status session_new(mtl_plan *plan, const mtl_allocator *allocator, size_t tile_rows, size_t threads,
@@ -250,7 +252,8 @@ mtl_status mtl_session_create(mtl_plan *plan, const mtl_session_options *given, 
         return status;
     }
     session->max_rows = max_rows;
-    session->rows_per_thread = rows_per_thread(&options, &plan->view);
+    session->given_rows_per_thread = options.rows_per_thread < INT64_MAX ? (int64_t)options.rows_per_thread : INT64_MAX;
+    runtime_reset_rows_per_thread(session);
     session->executor = executor;
     *result = session;
     return MTL_OK;

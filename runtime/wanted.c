@@ -238,5 +238,6 @@ mtl_status mtl_session_want(mtl_session *session, const unsigned char *wanted, m
     for (size_t i = 0; i < count && own->some; i++) {
         own->apart[i] = own->needs.outputs[i] == RUNTIME_NEEDED;
     }
+    runtime_reset_rows_per_thread(session);
     return MTL_OK;
 }

@@ -44,5 +44,9 @@ static inline mtl_status runtime_run_step(const mtl_plan *plan, size_t number, c
 /* How much of step `number` a run of the session computes: *computed of *all, 0 of 1 or 1 of 1 for steps without
  * parts. */
 void runtime_wanted_share(const mtl_session *session, size_t number, uint64_t *computed, uint64_t *all);
+static inline uint64_t runtime_share(uint64_t number, uint64_t computed, uint64_t all)
+{
+    return computed == all ? number : (uint64_t)((double)number / (double)all * (double)computed);
+}
 
 #endif

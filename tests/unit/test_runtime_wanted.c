@@ -385,6 +385,30 @@ static void the_others_cost_nothing(void **state)
     mtl_plan_close(plan);
 }
 
+/* Another thread is worth its waking for more rows of less work, unless the host has said for how many. */
+static void less_work_takes_more_rows_a_thread(void **state)
+{
+    const fixture *f = *state;
+    mtl_plan *plan = open_plan(f->data, f->size, MTL_PROVIDER_NATIVE, MTL_ISA_AUTO);
+    for (size_t given = 0; given <= 20; given += 20) {
+        mtl_session_options options = {.struct_size = sizeof options, .rows_per_thread = given};
+        unsigned char wanted[OUTPUTS];
+        mtl_session *session;
+        mtl_error error;
+        require(mtl_session_create(plan, &options, &session, &error), &error);
+        int64_t all = session->rows_per_thread;
+        choose(session, 1u << A, wanted);
+        int64_t some = session->rows_per_thread;
+        choose(session, 1u << FOUND, wanted);
+        int64_t few = session->rows_per_thread;
+        require(mtl_session_want(session, NULL, &error), &error);
+        assert_int_equal(session->rows_per_thread, all);
+        assert_true(given != 0 ? all == 20 && some == 20 && few == 20 : some > all && few > 100 * all);
+        mtl_session_destroy(session);
+    }
+    mtl_plan_close(plan);
+}
+
 /* An id that only an unwanted output looks up is no matter. */
 static void ids_of_others_are_not_looked_up(void **state)
 {
@@ -579,6 +603,7 @@ int main(void)
         cmocka_unit_test(and_on_several_threads),
         cmocka_unit_test(no_step_computes_with_what_was_not_computed),
         cmocka_unit_test(the_others_cost_nothing),
+        cmocka_unit_test(less_work_takes_more_rows_a_thread),
         cmocka_unit_test(ids_of_others_are_not_looked_up),
         cmocka_unit_test(wrong_choices_are_refused),
         cmocka_unit_test(a_plan_of_one_output_has_one_choice),
