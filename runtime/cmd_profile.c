@@ -365,6 +365,9 @@ static void print_text(const tool_profile *profile)
     }
     printf("\nweights are read from %s; %.0f ns for the clock are taken off each step\n", profile->weight_level,
            profile->clock_ns);
+    if (profile->only != NULL) {
+        printf("only what %s needs: FLOPs and bytes are those of the parts that are computed\n", profile->only);
+    }
     for (size_t i = 0; i < profile->run_count; i++) {
         print_run(&profile->runs[i]);
     }
@@ -415,6 +418,7 @@ static int profile_all(mtl_plan *plan, const runtime_bench_profile_options *opti
         .plan = options->path,
         .provider = options->provider,
         .version = mtl_runtime_version(),
+        .only = options->only,
         .clock_ns = (double)runtime_profile_clock_ns(),
         .machine = &machine,
         .weight_level = machine.read[tool_machine_level(&machine, bytes_of_weights(view))].name,

@@ -142,11 +142,11 @@ mtl_status tool_profile_print_json(const tool_profile *profile, FILE *out, base_
         json_decref(machine);
         return base_fail_memory(diag);
     }
-    return tool_json_print(json_pack("{s:o, s:o, s:o, s:o, s:f, s:o, s:s, s:o}", "plan", tool_json_text(profile->plan),
-                                     "provider", tool_json_text(profile->provider), "isa",
-                                     tool_json_text(profile->machine->isa), "version", tool_json_text(profile->version),
-                                     "clock_ns", profile->clock_ns, "machine", machine, "weight_level",
-                                     profile->weight_level, "profiles", runs),
+    return tool_json_print(json_pack("{s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s, s:o}", "plan",
+                                     tool_json_text(profile->plan), "only", tool_json_text(profile->only), "provider",
+                                     tool_json_text(profile->provider), "isa", tool_json_text(profile->machine->isa),
+                                     "version", tool_json_text(profile->version), "clock_ns", profile->clock_ns,
+                                     "machine", machine, "weight_level", profile->weight_level, "profiles", runs),
                            out, diag);
 }
 

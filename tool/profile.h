@@ -51,6 +51,7 @@ typedef struct tool_profile_run {
 
 typedef struct tool_profile {
     const char *plan, *provider, *version; /* as in tool_bench */
+    const char *only;                      /* as in tool_bench */
     double clock_ns;                       /* taken off each step */
     const tool_machine *machine;
     const char *weight_level; /* whose bandwidth counts */

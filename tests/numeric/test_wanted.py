@@ -90,7 +90,9 @@ def test_profile_tells_what_is_left(programs: Programs, tmp_path: Path) -> None:
     plan = programs.compile(tmp_path / "model.onnx", tmp_path / "plan")
 
     def steps(*options: str) -> list[dict]:
-        return bench(programs, plan, "--profile", *options)["profiles"][0]["steps"]
+        profile = bench(programs, plan, "--profile", *options)
+        assert profile["only"] == (options[1] if options else None)
+        return profile["profiles"][0]["steps"]
 
     of_all, of_one = steps(), steps("--only", "cvr")
     assert [s["op"] for s in of_one] == [s["op"] for s in of_all]
