@@ -230,6 +230,33 @@ mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tenso
     return grow(r);
 }
 
+mtl_status passes_cut_const(passes_rewriter *r, ir_value c, int64_t rows, const passes_cut *cuts, size_t count,
+                            int rank, const int64_t *shape, ir_value *value)
+{
+    const ir_tensor *old = ir_info(r->graph, c)->tensor;
+    ir_tensor tensor = {.dtype = old->dtype, .rank = rank};
+    memcpy(tensor.shape, shape, (size_t)rank * sizeof *shape);
+    for (size_t i = 0; i < count; i++) {
+        tensor.count += (size_t)(rows * cuts[i].width);
+    }
+    const size_t size = old->raw != NULL ? mtl_dtype_size(old->dtype) : sizeof(double);
+    const size_t row = old->count / (size_t)rows * size;
+    const unsigned char *from = old->raw != NULL ? old->raw : (const unsigned char *)ir_tensor_floats(old, &r->scratch);
+    unsigned char *to = base_arena_alloc_array(r->graph->arena, tensor.count, size);
+    BASE_TRY_MEMORY(from, r->diag);
+    BASE_TRY_MEMORY(to, r->diag);
+    tensor.raw = old->raw != NULL ? to : NULL;
+    tensor.f = old->raw != NULL ? NULL : (const double *)(const void *)to;
+    for (int64_t i = 0; i < rows; i++, from += row) {
+        for (size_t j = 0; j < count; j++) {
+            const size_t bytes = (size_t)cuts[j].width * size;
+            memcpy(to, from + (size_t)cuts[j].begin * size, bytes);
+            to += bytes;
+        }
+    }
+    return passes_add_const(r, ir_info(r->graph, c)->name, &tensor, value);
+}
+
 mtl_status passes_become(passes_rewriter *r, ir_node node, ir_op op, const ir_value *inputs, uint32_t input_count,
                          const ir_attr *attrs, size_t attr_count, const char *fate)
 {

@@ -69,6 +69,14 @@ mtl_status passes_insert(passes_rewriter *r, ir_node before, ir_op op, const cha
 /* Adds a constant; `tensor` and its data must live as long as the graph. */
 mtl_status passes_add_const(passes_rewriter *r, const char *name, const ir_tensor *tensor, ir_value *value);
 
+/* Elements of a row that follow each other. */
+typedef struct passes_cut {
+    int64_t begin, width;
+} passes_cut;
+/* Adds a constant of this shape: of each of the `rows` rows of constant `c` these elements, one cut after the other. */
+mtl_status passes_cut_const(passes_rewriter *r, ir_value c, int64_t rows, const passes_cut *cuts, size_t count,
+                            int rank, const int64_t *shape, ir_value *value);
+
 /* Gives `node` another operation in place: same results, other operands and attributes (copied; in the order of
  * attrs.def). */
 mtl_status passes_become(passes_rewriter *r, ir_node node, ir_op op, const ir_value *inputs, uint32_t input_count,

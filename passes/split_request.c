@@ -72,23 +72,18 @@ static bool order_columns(const passes_columns *columns, layer *l)
 /* The rows of weights for columns [first, first + count) of each group's order. */
 static mtl_status pick_weights(passes_rewriter *r, const layer *l, int64_t first, int64_t count, ir_value *weights)
 {
-    const ir_tensor *old = ir_info(r->graph, l->w)->tensor;
-    ir_tensor tensor = {.dtype = old->dtype, .rank = l->rank, .count = (size_t)(l->groups * count * l->n)};
-    memcpy(tensor.shape, old->shape, sizeof tensor.shape);
-    tensor.shape[l->rank - 2] = count;
-    size_t size = old->raw != NULL ? mtl_dtype_size(old->dtype) : sizeof(double), row = (size_t)l->n * size;
-    const unsigned char *from = old->raw != NULL ? old->raw : (const unsigned char *)ir_tensor_floats(old, &r->scratch);
-    unsigned char *to = base_arena_alloc_array(r->graph->arena, tensor.count, size);
-    BASE_TRY_MEMORY(from, r->diag);
-    BASE_TRY_MEMORY(to, r->diag);
-    tensor.raw = old->raw != NULL ? to : NULL;
-    tensor.f = old->raw != NULL ? NULL : (const double *)(const void *)to;
+    int64_t shape[MTL_MAX_RANK];
+    passes_cut *rows = BASE_NEW_ARRAY(&r->scratch, passes_cut, (size_t)(l->groups * count));
+    BASE_TRY_MEMORY(rows, r->diag);
+    size_t found = 0;
     for (int64_t group = 0; group < l->groups; group++) {
-        for (int64_t i = first; i < first + count; i++, to += row) {
-            memcpy(to, from + (size_t)(group * l->k + l->order[group * l->k + i]) * row, row);
+        for (int64_t i = first; i < first + count; i++) {
+            rows[found++] = (passes_cut){(group * l->k + l->order[group * l->k + i]) * l->n, l->n};
         }
     }
-    return passes_add_const(r, ir_info(r->graph, l->w)->name, &tensor, weights);
+    memcpy(shape, ir_info(r->graph, l->w)->tensor->shape, sizeof shape);
+    shape[l->rank - 2] = count;
+    return passes_cut_const(r, l->w, 1, rows, found, l->rank, shape, weights);
 }
 
 static bool read_layer(const ir_graph *graph, const ir_node_info *node, layer *l)

@@ -96,38 +96,8 @@ static bool find_pair(passes_rewriter *r, ir_node n, pair *p)
     return p->parts > 1;
 }
 
-/* Elements of a row. */
-typedef struct span {
-    int64_t begin, width;
-} span;
-
-/* Two spans of each of `rows` rows of a constant, as a constant of that shape. */
-static mtl_status cut_const(passes_rewriter *r, ir_value c, int64_t rows, const span spans[2], int rank,
-                            const int64_t *shape, ir_value *value)
-{
-    const ir_tensor *old = ir_info(r->graph, c)->tensor;
-    ir_tensor tensor = {.dtype = old->dtype, .rank = rank, .count = (size_t)(rows * (spans[0].width + spans[1].width))};
-    memcpy(tensor.shape, shape, (size_t)rank * sizeof *shape);
-    size_t size = old->raw != NULL ? mtl_dtype_size(old->dtype) : sizeof(double),
-           row = old->count / (size_t)rows * size;
-    const unsigned char *from = old->raw != NULL ? old->raw : (const unsigned char *)ir_tensor_floats(old, &r->scratch);
-    unsigned char *to = base_arena_alloc_array(r->graph->arena, tensor.count, size);
-    BASE_TRY_MEMORY(from, r->diag);
-    BASE_TRY_MEMORY(to, r->diag);
-    tensor.raw = old->raw != NULL ? to : NULL;
-    tensor.f = old->raw != NULL ? NULL : (const double *)(const void *)to;
-    for (size_t i = 0; i < (size_t)rows; i++, from += row) {
-        for (int j = 0; j < 2; j++) {
-            size_t bytes = (size_t)spans[j].width * size;
-            memcpy(to, from + (size_t)spans[j].begin * size, bytes);
-            to += bytes;
-        }
-    }
-    return passes_add_const(r, ir_info(r->graph, c)->name, &tensor, value);
-}
-
 /* Elements of each row of a layer's start, as a value with the axes of the layer's result: `extent` of them along axis 1. */
-static mtl_status cut_start(passes_rewriter *r, ir_node before, ir_value start, int64_t extent, span elements,
+static mtl_status cut_start(passes_rewriter *r, ir_node before, ir_value start, int64_t extent, passes_cut elements,
                             ir_value *value)
 {
     ir_type type = *ir_type_of(r->graph, start);
@@ -145,13 +115,13 @@ static mtl_status insert_groups(passes_rewriter *r, ir_node before, const layer 
 {
     ir_value operands[4] = {x, 0, 0, 0};
     int64_t weights = l->k * l->n;
-    const span w[2] = {{first * weights, count * weights}, {0, 0}}, bias[2] = {{first * l->n, count * l->n}, {0, 0}};
-    BASE_TRY(cut_const(r, l->w, 1, w, 3, (int64_t[]){count, l->k, l->n}, &operands[1]));
+    const passes_cut w = {first * weights, count * weights}, bias = {first * l->n, count * l->n};
+    BASE_TRY(passes_cut_const(r, l->w, 1, &w, 1, 3, (int64_t[]){count, l->k, l->n}, &operands[1]));
     if (l->bias != 0) {
-        BASE_TRY(cut_const(r, l->bias, 1, bias, 2, (int64_t[]){count, l->n}, &operands[2]));
+        BASE_TRY(passes_cut_const(r, l->bias, 1, &bias, 1, 2, (int64_t[]){count, l->n}, &operands[2]));
     }
     if (l->start != 0) {
-        BASE_TRY(cut_start(r, before, l->start, count, (span){first * l->n, count * l->n}, &operands[3]));
+        BASE_TRY(cut_start(r, before, l->start, count, (passes_cut){first * l->n, count * l->n}, &operands[3]));
     }
     const ir_node_info *node = ir_node_of(r->graph, l->node);
     BASE_TRY(passes_insert(r, before, IR_OP_linear, NULL, operands, passes_layer_operands(operands), node->attrs,
@@ -164,14 +134,14 @@ static mtl_status insert_columns(passes_rewriter *r, ir_node before, const layer
                                  int64_t rest, ir_value *y)
 {
     ir_value operands[4] = {l->x, 0, 0, 0};
-    const span columns[2] = {{first, count}, {l->n - rest, rest}};
+    const passes_cut columns[2] = {{first, count}, {l->n - rest, rest}};
     int64_t width = count + rest;
-    BASE_TRY(cut_const(r, l->w, l->k, columns, 2, (int64_t[]){l->k, width}, &operands[1]));
+    BASE_TRY(passes_cut_const(r, l->w, l->k, columns, 2, 2, (int64_t[]){l->k, width}, &operands[1]));
     if (l->bias != 0) {
-        BASE_TRY(cut_const(r, l->bias, 1, columns, 1, &width, &operands[2]));
+        BASE_TRY(passes_cut_const(r, l->bias, 1, columns, 2, 1, &width, &operands[2]));
     }
     if (l->start != 0) { /* the rest goes with the columns before it */
-        BASE_TRY(cut_start(r, before, l->start, width, (span){first, width}, &operands[3]));
+        BASE_TRY(cut_start(r, before, l->start, width, (passes_cut){first, width}, &operands[3]));
     }
     const ir_node_info *node = ir_node_of(r->graph, l->node);
     ir_attr attrs[IR_ATTR_COUNT];

@@ -136,24 +136,15 @@ static mtl_status find_used(trimmer *t, ir_value value, packed *p)
 static mtl_status keep_constant(trimmer *t, ir_value c, const packed *p, int64_t rows, int64_t width, int rank,
                                 const int64_t *shape, ir_value *value)
 {
-    const ir_tensor *old = ir_info(t->r.graph, c)->tensor;
-    ir_tensor tensor = {.dtype = old->dtype, .rank = rank, .count = (size_t)(rows * p->used_count * width)};
-    memcpy(tensor.shape, shape, (size_t)rank * sizeof *shape);
-    size_t size = old->raw != NULL ? mtl_dtype_size(old->dtype) : sizeof(double), part = (size_t)width * size;
-    const unsigned char *from =
-        old->raw != NULL ? old->raw : (const unsigned char *)ir_tensor_floats(old, &t->r.scratch);
-    unsigned char *to = base_arena_alloc_array(t->r.graph->arena, tensor.count, size);
-    BASE_TRY_MEMORY(from, t->r.diag);
-    BASE_TRY_MEMORY(to, t->r.diag);
-    tensor.raw = old->raw != NULL ? to : NULL;
-    tensor.f = old->raw != NULL ? NULL : (const double *)(const void *)to;
-    for (int64_t i = 0; i < rows * p->units; i++) {
-        if (p->used[i % p->units]) {
-            memcpy(to, from + (size_t)i * part, part);
-            to += part;
+    passes_cut *cuts = BASE_NEW_ARRAY(&t->r.scratch, passes_cut, (size_t)p->used_count);
+    BASE_TRY_MEMORY(cuts, t->r.diag);
+    size_t count = 0;
+    for (int64_t unit = 0; unit < p->units; unit++) {
+        if (p->used[unit]) {
+            cuts[count++] = (passes_cut){unit * width, width};
         }
     }
-    return passes_add_const(&t->r, ir_info(t->r.graph, c)->name, &tensor, value);
+    return passes_cut_const(&t->r, c, rows, cuts, count, rank, shape, value);
 }
 
 /* The used units, of `width` elements, of rows of `value`, as (first axis, used, width). */
