@@ -17,6 +17,7 @@ import onnx
 from tests.harness import Arrays, Programs
 from tests.onnx.builder import Builder, Spec
 from tests.onnx.differential import Compiled, Refused, difference, evaluate, run_seeds
+from tests.onnx.mixed_columns import MixedColumns
 from tests.onnx.test_attention import Spelled
 from tests.onnx.test_columns import Columns
 from tests.onnx.test_lanes import Lanes
@@ -73,6 +74,7 @@ MAKERS: list[Callable[[int], Builder]] = [
     Mixed,
     streams,
     ranker,
+    lambda seed: MixedColumns(seed // 11),
     lambda seed: Lanes(seed, False),
     attention,
     bag,
