@@ -22,7 +22,11 @@
 #include "passes/mixture.h"
 #include "passes/passes.h"
 
-enum { LEAST_COLUMNS = 3, LEAST_WORK = 48 };
+enum {
+    LEAST_COLUMNS = 3,
+    LEAST_BESIDE_START = 8, /* where the two starts are added up for each candidate */
+    LEAST_WORK = 48,
+};
 
 static const char fate[] = "its columns of the user and of the candidate are read apart";
 static const char too_small[] = "stays one product: too few of its columns are the user's";
@@ -34,8 +38,8 @@ typedef struct splitter {
 } splitter;
 
 typedef struct layer {
-    ir_value x, w, bias; /* bias 0: none */
-    int rank;            /* of w */
+    ir_value x, w, bias, start; /* bias, start 0: none */
+    int rank;                   /* of w */
     int64_t groups, k, n;
     int64_t users;  /* columns of each group */
     int64_t *order; /* of each group: the columns of the users, then those of the candidates; groups x k */
@@ -88,13 +92,14 @@ static mtl_status pick_weights(passes_rewriter *r, const layer *l, int64_t first
 
 static bool read_layer(const ir_graph *graph, const ir_node_info *node, layer *l)
 {
-    if (node->op != IR_OP_linear || ir_operand(node, 3) != 0) {
+    if (node->op != IR_OP_linear) {
         return false;
     }
     const ir_type *w = ir_type_of(graph, node->inputs[1]);
     *l = (layer){.x = node->inputs[0],
                  .w = node->inputs[1],
                  .bias = ir_operand(node, 2),
+                 .start = ir_operand(node, 3),
                  .rank = w->rank,
                  .groups = w->rank == 3 ? w->dim[0].c : 1,
                  .k = w->dim[w->rank - 2].c,
@@ -137,6 +142,12 @@ static mtl_status split(splitter *s, ir_node n, const layer *l)
     BASE_TRY(pick_weights(r, l, 0, l->users, &users[1]));
     BASE_TRY(passes_insert(r, n, IR_OP_linear, NULL, users, l->bias != 0 ? 3 : 2, &none, 1, NULL, &candidates[3]));
     passes_set_users(r->graph, candidates[3], true);
+    if (l->start != 0) {
+        ir_value both[2] = {candidates[3], l->start};
+        bool users_alone = passes_is_users(r->graph, l->start);
+        BASE_TRY(passes_insert(r, n, IR_OP_add, NULL, both, 2, NULL, 0, NULL, &candidates[3]));
+        passes_set_users(r->graph, candidates[3], users_alone);
+    }
     type.dim[type.rank - 1] = ir_dim_const(l->k - l->users);
     BASE_TRY(passes_pick_columns(r, n, &s->columns, false, &type, &candidates[0]));
     BASE_TRY(pick_weights(r, l, l->users, l->k - l->users, &candidates[1]));
@@ -155,7 +166,8 @@ static mtl_status visit(splitter *s, ir_node n)
     if (s->columns.users == 0 || s->columns.candidates == 0) {
         return MTL_OK;
     }
-    bool small = l.users < LEAST_COLUMNS || l.users * l.n * l.groups < LEAST_WORK;
+    int64_t least = l.start != 0 ? LEAST_BESIDE_START : LEAST_COLUMNS;
+    bool small = l.users < least || l.users * l.n * l.groups < LEAST_WORK;
     note = note == NULL && small ? too_small : note;
     if (note != NULL) {
         passes_note(s->r.graph, node, note);
