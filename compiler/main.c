@@ -62,7 +62,8 @@ static const tool_option options[] = {
                         "these inputs are the same for all candidates of one user: computed once\na user, not once a "
                         "candidate. Names, globs (user_*), columns of an\ninput (x[:,0:128,256:]: the plan takes "
                         "x.request and x.row instead of x),\n@FILE with one a line; may be repeated. Without it the "
-                        "model's metadata\n'mtlc.request' says; none: nothing is the same"},
+                        "model's metadata\n'mtlc.request' says. What the model has once and copies to all "
+                        "candidates\nis found; none: neither"},
     [OPTION_EMIT_TOWERS] = {"emit-towers", 0, "PREFIX",
                             "cut a twin-tower model whose user inputs --request names: write\nPREFIX.user.plan, "
                             "PREFIX.item.plan, whose outputs can be stored, and\nPREFIX.score.plan, which reads the "

@@ -63,7 +63,8 @@ typedef struct mtl_compile_options {
      * last axis as Python's slices "x[:,0:128,256:]", several between commas, "@FILE" for a file of them (a line each, #
      * begins a comment), or "none" alone. The plan takes such an input with the users on its first axis (by default 1);
      * of columns, the two inputs x.request and x.row in the place of x. Without any, the model's metadata
-     * "mtlc.request" says them. A name or pattern that no input has, and an input that cannot be so, are errors
+     * "mtlc.request" says them. Unless it is "none", inputs with a first axis of 1 that the graph copies to all candidates are
+     * taken as declared, where that comes to the same. A name or pattern that no input has, and an input that cannot be so, are errors
      * (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
     const char *const *request;
     size_t request_count;
