@@ -6,6 +6,8 @@
 #include "base/names.h"
 #include "onnx/request.h"
 
+enum { MOST_PAIRS = 1 << 20 }; /* of declarations and inputs */
+
 /* --- which inputs --------------------------------------------------------------------------------------------- */
 
 static mtl_status unknown_name(const onnx_importer *importer, const onnx_declaration *d, const char *const *names,
@@ -38,9 +40,14 @@ static mtl_status declare(const onnx_importer *importer, const char *name, const
         of->whole = true;
         return MTL_OK;
     }
-    if (of->columns == NULL) {
-        of->columns = BASE_NEW_ARRAY(importer->arena, const onnx_declaration *, importer->request->count);
-        BASE_TRY_MEMORY(of->columns, importer->diag);
+    if ((of->column_count & (of->column_count - 1)) == 0) { /* full at 0 and powers of two */
+        size_t room = of->column_count == 0 ? 1 : 2 * of->column_count;
+        const onnx_declaration **columns = BASE_NEW_ARRAY(importer->arena, const onnx_declaration *, room);
+        BASE_TRY_MEMORY(columns, importer->diag);
+        if (of->column_count > 0) {
+            memcpy(columns, of->columns, of->column_count * sizeof *columns);
+        }
+        of->columns = columns;
     }
     of->columns[of->column_count++] = d;
     return MTL_OK;
@@ -51,11 +58,16 @@ mtl_status onnx_request_match(const onnx_importer *importer, const char *const *
 {
     *declared = BASE_NEW_ARRAY(importer->arena, onnx_declared, count);
     BASE_TRY_MEMORY(*declared, importer->diag);
+    int pairs = 0;
     for (size_t i = 0; i < importer->request->count; i++) {
         const onnx_declaration *d = &importer->request->all[i];
         bool any = false;
         for (size_t j = 0; j < count; j++) {
             if (onnx_request_names(d, names[j])) {
+                if (pairs++ == MOST_PAIRS) {
+                    return onnx_request_fail(importer->diag, d, "the declarations name inputs more than %d times",
+                                             MOST_PAIRS);
+                }
                 BASE_TRY(declare(importer, names[j], d, &(*declared)[j]));
                 any = true;
             }

@@ -271,6 +271,14 @@ def test_errors_of_files_and_hints(probe: Probe, tmp_path: Path) -> None:
     probe.refuse(graph, "metadata mtlc.request:4097: more than 4096 declarations")
 
 
+def test_hints_that_ask_for_much(probe: Probe) -> None:
+    """A small file whose patterns name many inputs many times."""
+    graph = ranker(*((f"c{i}", 1) for i in range(8)))
+    graph.graph.input.extend([value(f"more_{i}", "batch", 4) for i in range(500)])
+    helper.set_model_props(graph, {"mtlc.request": "\n".join(f"more_*[:,{i % 4}]" for i in range(4096))})
+    probe.refuse(graph, "the declarations name inputs more than 1048576 times")
+
+
 def test_near_names(probe: Probe) -> None:
     """Of many inputs an error lists those that are near."""
     graph = ranker(*((f"column_{i}", 1) for i in range(7)), ("city", 1))
