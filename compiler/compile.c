@@ -19,7 +19,8 @@ typedef struct compilation {
     base_arena *arena;
     base_diag *diag;
     onnx_model model;
-    size_t passes_done;
+    size_t passes_done; /* of the graph in hand */
+    size_t graphs_done, graph_count;
     size_t print_after; /* passes that are done when the graph is to be printed; 0: never */
 } compilation;
 
@@ -73,7 +74,8 @@ static mtl_status print_graph(const compilation *work, ir_graph *graph)
 static mtl_status after_pass(void *context, const char *pass, ir_graph *graph)
 {
     compilation *work = context;
-    report(work, pass, 0.2 + 0.5 * (double)++work->passes_done / (double)passes_count);
+    double done = (double)work->graphs_done + (double)++work->passes_done / (double)passes_count;
+    report(work, pass, 0.2 + 0.5 * done / (double)work->graph_count);
 #ifndef NDEBUG
     BASE_TRY(ir_verify(graph, work->diag));
 #endif
@@ -192,7 +194,7 @@ static mtl_status explain(const compilation *work, const compiler_lowered *lower
     quiet.id_count = 0; /* policies cost nothing, and may name halves of inputs */
     base_arena arena = {0};
     base_diag silent = {0};
-    compilation other = {.options = &quiet, .arena = &arena, .diag = &silent};
+    compilation other = {.options = &quiet, .arena = &arena, .diag = &silent, .graph_count = 1};
     compiler_shares without;
     mtl_status status = cost_without_users(&other, model_path, &without);
     onnx_close(&other.model);
@@ -241,6 +243,7 @@ static mtl_status compile_towers(compilation *work, const char *model_path, cons
     plan_view views[COMPILER_PARTS];
     const char *paths[COMPILER_PARTS];
     BASE_TRY(prepare(work));
+    work->graph_count = COMPILER_PARTS;
     report(work, "optimise", 0.2);
     BASE_TRY(optimise_apart(work, work->model.graph));
     BASE_TRY(compiler_split_item_columns(work->model.graph, work->diag));
@@ -248,6 +251,7 @@ static mtl_status compile_towers(compilation *work, const char *model_path, cons
     for (size_t i = 0; i < COMPILER_PARTS; i++) {
         paths[i] = base_arena_format(work->arena, "%s.%s.plan", prefix != NULL ? prefix : "", compiler_part_names[i]);
         BASE_TRY_MEMORY(paths[i], work->diag);
+        work->graphs_done = i;
         BASE_TRY(make_plan(work, towers.parts[i], &lowered[i], &views[i]));
     }
     if (work->options->explain != NULL) {
@@ -279,7 +283,7 @@ static mtl_status with_model(const char *model_path, const mtl_compile_options *
         return base_fail(&diag, MTL_INVALID_ARGUMENT, "there is no pass '%s'", options.print_ir_after);
     }
     base_arena arena = {0};
-    compilation work = {.options = &options, .arena = &arena, .diag = &diag};
+    compilation work = {.options = &options, .arena = &arena, .diag = &diag, .graph_count = 1};
     onnx_options import = import_options(&options);
     report(&work, "read", 0.0);
     mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
