@@ -247,6 +247,17 @@ static void mark_rows(inputs *in)
     }
 }
 
+static mtl_status unequal_batches(const inputs *in, const input_info *a, const input_info *b)
+{
+    const input_info *user = a->axis[0].fixed == 1 ? a : b->axis[0].fixed == 1 ? b : NULL;
+    return base_fail(in->importer->diag, MTL_INVALID_ARGUMENT,
+                     "--batch-axis0: the first axes of inputs '%s' (%lld) and '%s' (%lld) differ; keep one fixed "
+                     "with --dim %s:0=%lld%s%s",
+                     a->name, (long long)a->axis[0].fixed, b->name, (long long)b->axis[0].fixed, b->name,
+                     (long long)b->axis[0].fixed, user != NULL ? ", or if the 1 is a user, use --request " : "",
+                     user != NULL ? user->name : "");
+}
+
 /* The one batch size that --batch-axis0 makes symbolic. */
 static mtl_status find_frozen(inputs *in)
 {
@@ -257,12 +268,7 @@ static mtl_status find_frozen(inputs *in)
             continue;
         }
         if (first != NULL && first->axis[0].fixed != input->axis[0].fixed) {
-            return base_fail(
-                in->importer->diag, MTL_INVALID_ARGUMENT,
-                "--batch-axis0: the first axes of inputs '%s' (%lld) and '%s' (%lld) differ; keep one fixed "
-                "with --dim %s:0=%lld",
-                first->name, (long long)first->axis[0].fixed, input->name, (long long)input->axis[0].fixed, input->name,
-                (long long)input->axis[0].fixed);
+            return unequal_batches(in, first, input);
         }
         first = input;
         in->importer->frozen = input->axis[0].fixed;

@@ -53,8 +53,8 @@ static int find_axis(const ir_type *to, int64_t before)
     int64_t elements = 1;
     for (int i = 0; i < to->rank; i++) {
         if (elements == before) {
-            for (int j = i; j < to->rank && ir_dim_is(to->dim[j], 1); j++) {
-                return j;
+            if (ir_dim_is(to->dim[i], 1)) {
+                return i;
             }
             return to->rank == 2 && i == 1 ? 0 : i;
         }

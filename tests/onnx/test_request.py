@@ -153,6 +153,7 @@ def test_frozen(probe: Probe) -> None:
     graph = model([helper.make_node("Add", ["u", "x"], ["y"])], [], [value("u", 1, 4), value("x", 32, 4)])
     found = signature(probe.text(graph, "--request", "u", "--batch-axis0"))
     assert found == {"u": "f32[B, 4] per_user", "x": "f32[B, 4]"}
+    probe.refuse(graph, "differ; keep one fixed", "or if the 1 is a user, use --request u", options=("--batch-axis0",))
 
 
 # --- files and hints --------------------------------------------------------------------------------------------------
