@@ -26,7 +26,8 @@ enum {
 };
 
 /* What is needed of a value: nothing so far, or the span of the mask of that value, or all. */
-enum { NEED_NONE = 0, NEED_ALL = UINT32_MAX };
+#define NEED_NONE ((ir_value)0)
+#define NEED_ALL UINT32_MAX
 
 typedef struct span_finder {
     compiler_lowering *lowering;

@@ -23,6 +23,32 @@ def smallest(pattern: str, count: int) -> list[bytes]:
     return sorted((path.read_bytes() for path in TESTS.glob(pattern)), key=len)[:count]
 
 
+PADDED = """<ir_version: 8, opset_import: ["" : 17]>
+padded (float[B, 8, 32] x, bool[B, 8] keep) => (float[B, 32] y)
+<float fill = {-1e9}, int64[1] column = {2}, int64[1] positions = {1}>
+{
+    u = Tanh(x)
+    turned = Transpose <perm = [0, 2, 1]> (u)
+    products = MatMul(u, turned)
+    row = Unsqueeze(keep, positions)
+    scores = Where(row, products, fill)
+    shares = Softmax <axis = -1> (scores)
+    gathered = MatMul(shares, u)
+    v = Relu(gathered)
+    number = Cast <to = 1> (keep)
+    numbers = Unsqueeze(number, column)
+    kept = Mul(v, numbers)
+    y = ReduceSum <keepdims = 0> (kept, positions)
+}"""
+
+
+def padded() -> bytes:
+    """A model whose plan has spans and is small."""
+    from onnx import parser
+
+    return parser.parse_model(PADDED).SerializeToString()
+
+
 def operator_tests() -> list[bytes]:
     """The standard's models of one node each, of the operators that we import."""
     from onnx.backend.test.case.node import collect_testcases
@@ -58,7 +84,7 @@ def seeds(target: str, build: Path) -> list[bytes]:
     if target == "npz":
         return smallest("fixtures/*.npz", 5)
     with tempfile.TemporaryDirectory() as folder:
-        return plans(smallest("fixtures/*.onnx", 20) + operator_tests()[::4], build, Path(folder))
+        return plans([padded(), *smallest("fixtures/*.onnx", 20), *operator_tests()[::4]], build, Path(folder))
 
 
 def dictionary(path: Path) -> None:
