@@ -127,33 +127,26 @@ static void linear_pass(const native_linear *call, linear_block block, size_t ro
     /* Even blocks: 7 rows are 4 and 3, not 6 and 1, which would read all weights for one row. */
     const size_t parts = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
     const size_t largest = (rows + parts - 1) / parts;
-    const float *const x = block.x, *const w = block.w, *const bias = block.bias;
-    float *const y = block.y;
+    const linear_block all = block;
     size_t group;
-    for (size_t column = 0; column < call->n; column += group * PLAN_PANEL) {
-        const size_t panels = (call->n - column + PLAN_PANEL - 1) / PLAN_PANEL;
+    for (size_t first = 0; first < call->n; first += group * PLAN_PANEL) {
+        const size_t panels = (call->n - first + PLAN_PANEL - 1) / PLAN_PANEL;
         group = panels < linear_blocks[largest].panels ? 1 : linear_blocks[largest].panels;
-        block.w = w + column / PLAN_PANEL * block.w_stride;
-        block.bias = bias != NULL ? bias + column : NULL;
         for (size_t part = 0, row = 0; part < parts; part++) {
             const size_t count = (rows - row) / (parts - part);
-            block.x = x + row * call->x_stride;
+            block.x = all.x + row * call->x_stride;
             for (size_t p = 0; p < group;) {
                 const size_t step = group - p < linear_blocks[count].panels ? 1 : linear_blocks[count].panels;
-                linear_block part_block = block;
-                part_block.w += p * block.w_stride;
-                part_block.bias = block.bias != NULL ? block.bias + p * PLAN_PANEL : NULL;
-                part_block.y = y + row * call->y_stride + column + p * PLAN_PANEL;
-                part_block.columns = call->n - column - p * PLAN_PANEL;
-                if (block.start != NULL) {
-                    part_block.start += column + p * PLAN_PANEL;
-                    if (block.start_rows != NULL) {
-                        part_block.start_rows += row;
-                    } else {
-                        part_block.start += row * block.start_stride;
-                    }
+                const size_t column = first + p * PLAN_PANEL;
+                block.w = all.w + column / PLAN_PANEL * all.w_stride;
+                block.bias = all.bias != NULL ? all.bias + column : NULL;
+                block.y = all.y + row * call->y_stride + column;
+                block.columns = call->n - column;
+                if (all.start != NULL) {
+                    block.start = all.start + column + (all.start_rows == NULL ? row * all.start_stride : 0);
+                    block.start_rows = all.start_rows != NULL ? all.start_rows + row : NULL;
                 }
-                (step == 1 ? linear_blocks[count].run_one_panel : linear_blocks[count].run)(&part_block);
+                (step == 1 ? linear_blocks[count].run_one_panel : linear_blocks[count].run)(&block);
                 p += step;
             }
             row += count;
