@@ -4,6 +4,7 @@
 #include "compiler/explain.h"
 #include "compiler/explain_request.h"
 #include "compiler/ids.h"
+#include "compiler/import.h"
 #include "compiler/legalize.h"
 #include "compiler/lower.h"
 #include "compiler/outputs.h"
@@ -152,27 +153,12 @@ static mtl_status write_plans(const compilation *work, const char *const *paths,
     return compiler_write_plans(paths, plans, count, &diag);
 }
 
-static onnx_options import_options(const mtl_compile_options *options)
-{
-    return (onnx_options){.dims = options->dims,
-                          .dim_count = options->dim_count,
-                          .batch_axis0 = options->batch_axis0 != 0,
-                          .allow_f32 = options->allow_f32 != 0,
-                          .params = options->params,
-                          .param_count = options->param_count,
-                          .print_params = options->print_params,
-                          .request = options->request,
-                          .request_count = options->request_count};
-}
-
 /* What a plan of the same model costs where every input differs between candidates. */
 static mtl_status cost_without_users(compilation *work, const char *model_path, compiler_shares *shares)
 {
-    onnx_options import = import_options(work->options);
     compiler_lowered lowered;
     plan_view view;
-    import.no_request = true;
-    BASE_TRY(onnx_import_file(model_path, &import, work->arena, work->diag, &work->model));
+    BASE_TRY(compiler_import(model_path, work->options, true, work->arena, work->diag, &work->model));
     BASE_TRY(prepare(work));
     BASE_TRY(make_plan(work, work->model.graph, &lowered, &view));
     *shares = compiler_count_shares(&view);
@@ -284,9 +270,8 @@ static mtl_status with_model(const char *model_path, const mtl_compile_options *
     }
     base_arena arena = {0};
     compilation work = {.options = &options, .arena = &arena, .diag = &diag, .graph_count = 1};
-    onnx_options import = import_options(&options);
     report(&work, "read", 0.0);
-    mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &work.model);
+    mtl_status status = compiler_import(model_path, &options, false, &arena, &diag, &work.model);
     if (status == MTL_OK) {
         status = what(&work, model_path, to);
         onnx_close(&work.model);

@@ -1,6 +1,7 @@
 #include "compiler/evaluate.h"
 
 #include "compiler/ids.h"
+#include "compiler/import.h"
 #include "compiler/outputs.h"
 
 #include <string.h>
@@ -104,15 +105,8 @@ mtl_status compiler_evaluate(const char *model_path, const char *inputs_path, co
     base_arena arena = {0};
     base_diag diag = {.error = error, .file = model_path};
     onnx_model model;
-    onnx_options import = {.dims = options->dims,
-                           .dim_count = options->dim_count,
-                           .batch_axis0 = options->batch_axis0 != 0,
-                           .allow_f32 = options->allow_f32 != 0,
-                           .params = options->params,
-                           .param_count = options->param_count,
-                           .print_params = options->print_params,
-                           .no_request = true}; /* it changes which inputs a plan takes, not what is computed */
-    mtl_status status = onnx_import_file(model_path, &import, &arena, &diag, &model);
+    /* A declaration of users changes which inputs a plan takes, not what is computed. */
+    mtl_status status = compiler_import(model_path, options, true, &arena, &diag, &model);
     if (status == MTL_OK) {
         tool_npz *npz = NULL;
         status = compiler_set_ids(model.graph, options->ids, options->id_count, &diag);

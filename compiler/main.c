@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "compiler/evaluate.h"
+#include "compiler/weights.h"
 #include "mtlc/compiler.h"
 #include "passes/passes.h"
 #include "tool/args.h"
@@ -25,6 +26,9 @@ enum {
     OPTION_DIM,
     OPTION_BATCH_AXIS0,
     OPTION_ALLOW_F32,
+    OPTION_HEADING_LANGUAGE,
+    OPTION_WEIGHTS,
+    OPTION_INIT,
     OPTION_HEADING_REQUEST,
     OPTION_REQUEST,
     OPTION_EMIT_TOWERS,
@@ -57,6 +61,9 @@ static const tool_option options[] = {
                     "candidates where first axes differ"},
     [OPTION_BATCH_AXIS0] = {"batch-axis0", 0, NULL, "the fixed first axes of the inputs are the candidates"},
     [OPTION_ALLOW_F32] = {"allow-f32", 0, NULL, "compute a float64 graph in float32"},
+    [OPTION_HEADING_LANGUAGE] = {NULL, 0, NULL, "Weights of rankers in the language (RANKER.mtl):"},
+    [OPTION_WEIGHTS] = {"weights", 0, "FILE", "take them from this file, .safetensors or .npz"},
+    [OPTION_INIT] = {"init", 0, "SEED", "make them up, to plan capacity before training"},
     [OPTION_HEADING_REQUEST] = {NULL, 0, NULL, "One user, many candidates:"},
     [OPTION_REQUEST] = {"request", 0, "NAME,...",
                         "these inputs are the same for all candidates of one user: computed once\na user, not once a "
@@ -88,7 +95,7 @@ static const tool_option options[] = {
 };
 
 typedef struct command_line {
-    const char *model, *plan, *towers, *evaluate, *constants;
+    const char *model, *plan, *towers, *evaluate, *constants, *weights;
     const char *dims[MOST_DIMS], *params[MOST_PARAMS], *ids[MOST_IDS], *outputs[MOST_OUTPUTS], *requests[MOST_REQUESTS];
     base_arena arena; /* of names in lists */
     mtl_compile_options compile;
@@ -180,6 +187,14 @@ static int apply(tool_args *args, int option, const char *value, command_line *c
         }
         compile->fold_byte_budget = (size_t)number;
         return 0;
+    case OPTION_WEIGHTS: command->weights = value; return 0;
+    case OPTION_INIT:
+        if (!tool_parse_number(value, 0, INT64_MAX, &number)) {
+            return tool_args_fail(args, "--init %s: expected a whole number", value);
+        }
+        compile->init_weights = 1;
+        compile->init_seed = (unsigned long long)number;
+        return 0;
     case OPTION_EVALUATE: command->evaluate = value; return 0;
     case OPTION_EMIT_TOWERS: command->towers = value; return 0;
     case OPTION_OUTPUTS: return add_outputs(args, value, command);
@@ -199,6 +214,9 @@ static int parse(tool_args *args, command_line *command)
     }
     if (command->model == NULL) {
         return tool_args_fail(args, "no model");
+    }
+    if (command->weights != NULL && command->compile.init_weights != 0) {
+        return tool_args_fail(args, "--weights goes without --init");
     }
     if (command->evaluate != NULL && command->plan == NULL) {
         return tool_args_fail(args, "--evaluate goes with --output OUT.npz");
@@ -268,9 +286,23 @@ static int run(tool_args *args, command_line *command)
         return code == TOOL_ARGS_DONE && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     mtl_error error = {0};
+    base_diag diag = {.error = &error};
+    compiler_weights *weights = NULL;
+    if (command->weights != NULL) {
+        if (compiler_weights_open(command->weights, &diag, &weights) != MTL_OK) {
+            return fail(error.message);
+        }
+        command->compile.find_weight = compiler_weights_find;
+        command->compile.find_weight_context = weights;
+    }
+    command->compile.errors = stderr;
     mtl_status status = command->evaluate != NULL ? compiler_evaluate(command->model, command->evaluate, command->plan,
                                                                       &command->compile, &error)
                                                   : compile(command, &error);
+    if (status == MTL_OK && weights != NULL) {
+        compiler_weights_tell_unused(weights, command->weights, stderr);
+    }
+    compiler_weights_close(weights);
     if (status != MTL_OK) {
         return fail(error.message);
     }
@@ -281,7 +313,7 @@ int main(int argc, char **argv)
 {
     tool_args args = {.program = "mtlc",
                       .version = mtl_compiler_version(),
-                      .usage = "MODEL.onnx -o PLAN [OPTIONS]",
+                      .usage = "MODEL.onnx|RANKER.mtl -o PLAN [OPTIONS]",
                       .summary = "Compiles a multi-task ranker into a plan for libmtlrt.",
                       .options = options,
                       .option_count = sizeof options / sizeof options[0],

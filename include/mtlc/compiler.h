@@ -68,6 +68,16 @@ typedef struct mtl_compile_options {
      * (MTL_INVALID_ARGUMENT). Each text must outlive the call. */
     const char *const *request;
     size_t request_count;
+
+    /* Weights of a ranker in the language (MODEL.mtl). `find_weight` gives the tensor called `name`: dtype, rank and extents
+     * (`fixed`) in *info, and its dense row-major data, which lives until the call returns; another status than MTL_OK says
+     * that there is none. NULL: no weights, unless `init_weights` is not 0: then they are made up, the same ones for equal
+     * names and `init_seed`. `errors` gets all errors of the ranker with their lines, while mtl_error has the first. */
+    mtl_status (*find_weight)(void *context, const char *name, mtl_tensor_info *info, const void **data);
+    void *find_weight_context;
+    int init_weights;
+    unsigned long long init_seed;
+    FILE *errors;
 } mtl_compile_options;
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */
