@@ -81,6 +81,9 @@ def seeds(target: str, build: Path) -> list[bytes]:
         return smallest("golden/**/*.in", 1000) + smallest("golden/**/*.want", 1000)
     if target == "model":
         return smallest("fixtures/*.onnx", 20) + operator_tests()
+    if target == "language":
+        rankers = sorted((ROOT / "examples/rankers").glob("*.mtl"))
+        return [path.read_bytes() for path in [*rankers, ROOT / "dsl/blocks.mtl"]]
     if target == "npz":
         return smallest("fixtures/*.npz", 5)
     with tempfile.TemporaryDirectory() as folder:
