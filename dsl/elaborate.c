@@ -5,12 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
-
 /* What a statement does to those after it. */
 typedef enum flow { GO_ON, RETURNED } flow;
 
-static dsl_value evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node);
 static flow run_body(dsl_elaborator *e, dsl_scope *scope, const dsl_node *body, dsl_value *result);
 
 /* --- values and errors ----------------------------------------------------------------------------------------- */
@@ -106,7 +103,7 @@ dsl_value dsl_list(dsl_elaborator *e, dsl_span at, size_t count)
 
 /* --- names ----------------------------------------------------------------------------------------------------- */
 
-static dsl_value *look_up(const dsl_scope *scope, const char *name)
+dsl_value *dsl_look_up(const dsl_scope *scope, const char *name)
 {
     for (size_t i = scope->count; i-- > 0;) {
         if (strcmp(scope->names[i], name) == 0) {
@@ -116,9 +113,9 @@ static dsl_value *look_up(const dsl_scope *scope, const char *name)
     return NULL;
 }
 
-static void set(dsl_elaborator *e, dsl_scope *scope, const char *name, dsl_value value)
+void dsl_set(dsl_elaborator *e, dsl_scope *scope, const char *name, dsl_value value)
 {
-    dsl_value *old = look_up(scope, name);
+    dsl_value *old = dsl_look_up(scope, name);
     if (old != NULL) {
         *old = value;
         return;
@@ -144,9 +141,9 @@ static void set(dsl_elaborator *e, dsl_scope *scope, const char *name, dsl_value
 /* In a block: its own names, then tasks and blocks of the file; not the ranker's other names. */
 static dsl_value *find_name(dsl_elaborator *e, const dsl_scope *scope, const char *name)
 {
-    dsl_value *value = look_up(scope, name);
+    dsl_value *value = dsl_look_up(scope, name);
     if (value == NULL && scope != &e->file) {
-        value = look_up(&e->file, name);
+        value = dsl_look_up(&e->file, name);
         bool shared = value != NULL && (value->type == DSL_T_BLOCK || value->type == DSL_T_TASK ||
                                         (value->type == DSL_T_LIST && strcmp(name, "tasks") == 0));
         value = shared ? value : NULL;
@@ -196,7 +193,7 @@ static dsl_value call_block(dsl_elaborator *e, const dsl_node *block, const dsl_
         if (value == NULL && param->child[0] == NULL) {
             return dsl_bad(e, a->at, "'%s' needs its argument '%s'", block->text, param->text);
         }
-        set(e, &scope, param->text, value != NULL ? *value : evaluate(e, &scope, param->child[0]));
+        dsl_set(e, &scope, param->text, value != NULL ? *value : dsl_evaluate(e, &scope, param->child[0]));
     }
     for (size_t i = 0; i < a->count && given < a->count; i++) { /* one of them belongs to none */
         bool known = a->names[i] == NULL && i < params;
@@ -241,12 +238,12 @@ static dsl_value call(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
         bool named = given->kind == DSL_NAMED;
         names[i] = named ? given->text : NULL;
         spans[i] = given->span;
-        values[i] = evaluate(e, scope, named ? given->child[0] : given);
+        values[i] = dsl_evaluate(e, scope, named ? given->child[0] : given);
         good = good && values[i].type != DSL_T_BAD;
     }
     const dsl_arguments arguments = {node->span, names, values, spans, count};
     if (callee->kind != DSL_NAME) {
-        dsl_value what = evaluate(e, scope, callee);
+        dsl_value what = dsl_evaluate(e, scope, callee);
         if (what.type != DSL_T_BLOCK) {
             return what.type == DSL_T_BAD ? bad
                                           : dsl_bad(e, callee->span, "%s cannot be called", dsl_describe(e, &what));
@@ -280,7 +277,7 @@ static dsl_value string(dsl_elaborator *e, dsl_scope *scope, const dsl_node *nod
         if (part->kind == DSL_PIECE) {
             text = base_arena_format(e->arena, "%s%s", text, part->text);
         } else {
-            dsl_value value = evaluate(e, scope, part);
+            dsl_value value = dsl_evaluate(e, scope, part);
             switch (value.type) {
             case DSL_T_BAD: return bad;
             case DSL_T_TASK:
@@ -301,7 +298,7 @@ static dsl_value string(dsl_elaborator *e, dsl_scope *scope, const dsl_node *nod
 static bool unpack(dsl_elaborator *e, dsl_scope *scope, dsl_node *const *names, size_t count, dsl_value item)
 {
     if (count == 1) {
-        set(e, scope, names[0]->text, item);
+        dsl_set(e, scope, names[0]->text, item);
         return true;
     }
     if (item.type != DSL_T_LIST || item.count != count) {
@@ -311,14 +308,14 @@ static bool unpack(dsl_elaborator *e, dsl_scope *scope, dsl_node *const *names, 
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        set(e, scope, names[i]->text, item.items[i]);
+        dsl_set(e, scope, names[i]->text, item.items[i]);
     }
     return true;
 }
 
 static bool truth(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, bool *result)
 {
-    dsl_value value = evaluate(e, scope, node);
+    dsl_value value = dsl_evaluate(e, scope, node);
     if (value.type != DSL_T_BOOL) {
         if (value.type != DSL_T_BAD) {
             dsl_bad(e, node->span, "expected true or false, found %s", dsl_describe(e, &value));
@@ -331,7 +328,7 @@ static bool truth(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, boo
 
 static dsl_value each(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 {
-    dsl_value source = evaluate(e, scope, node->child[1]);
+    dsl_value source = dsl_evaluate(e, scope, node->child[1]);
     if (source.type != DSL_T_LIST) {
         return source.type == DSL_T_BAD
                    ? bad
@@ -346,7 +343,7 @@ static dsl_value each(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
             return bad;
         }
         if (wanted) {
-            list.items[kept] = evaluate(e, scope, node->child[0]);
+            list.items[kept] = dsl_evaluate(e, scope, node->child[0]);
             if (list.items[kept++].type == DSL_T_BAD) {
                 return bad; /* the others would be wrong in the same way */
             }
@@ -358,7 +355,7 @@ static dsl_value each(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 
 static dsl_value range(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 {
-    dsl_value from = evaluate(e, scope, node->child[0]), to = evaluate(e, scope, node->child[1]);
+    dsl_value from = dsl_evaluate(e, scope, node->child[0]), to = dsl_evaluate(e, scope, node->child[1]);
     if (from.type != DSL_T_INT || to.type != DSL_T_INT) {
         bool noted = from.type == DSL_T_BAD || to.type == DSL_T_BAD;
         return noted ? bad : dsl_bad(e, node->span, "a range goes from one whole number to another");
@@ -377,7 +374,7 @@ static dsl_value item_of(dsl_elaborator *e, dsl_scope *scope, const dsl_node *no
     if (node->count != 2 || index == NULL || index->kind == DSL_SLICE) {
         return dsl_bad(e, node->span, "a list takes one index");
     }
-    dsl_value i = evaluate(e, scope, index);
+    dsl_value i = dsl_evaluate(e, scope, index);
     if (i.type != DSL_T_INT && i.type != DSL_T_TASK) {
         return i.type == DSL_T_BAD ? bad : dsl_bad(e, index->span, "expected an index, found %s", dsl_describe(e, &i));
     }
@@ -395,7 +392,7 @@ static bool bound(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, boo
         *has = false;
         return true;
     }
-    dsl_value value = evaluate(e, scope, node);
+    dsl_value value = dsl_evaluate(e, scope, node);
     *has = true;
     *number = value.integer;
     if (value.type != DSL_T_INT && value.type != DSL_T_BAD) {
@@ -406,7 +403,7 @@ static bool bound(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, boo
 
 static dsl_value index_of(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 {
-    dsl_value of = evaluate(e, scope, node->child[0]);
+    dsl_value of = dsl_evaluate(e, scope, node->child[0]);
     dsl_part parts[MTL_MAX_RANK];
     size_t count = node->count - 1;
     if (of.type == DSL_T_LIST) {
@@ -444,7 +441,7 @@ static dsl_value shape_of(dsl_elaborator *e, const dsl_node *node, ir_value tens
 /* t.name, t.index, t.kind; x.shape; id.size, hist.length */
 static dsl_value dot(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 {
-    dsl_value of = evaluate(e, scope, node->child[0]);
+    dsl_value of = dsl_evaluate(e, scope, node->child[0]);
     const char *field = node->text;
     if (of.type == DSL_T_BAD) {
         return bad;
@@ -476,7 +473,7 @@ static dsl_value unary(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node
         bool result;
         return truth(e, scope, node->child[0], &result) ? boolean(!result) : bad;
     }
-    dsl_value operand = evaluate(e, scope, node->child[0]);
+    dsl_value operand = dsl_evaluate(e, scope, node->child[0]);
     const dsl_value zero = dsl_int(0);
     if (operand.type == DSL_T_BAD) {
         return bad;
@@ -541,7 +538,7 @@ static dsl_value binary(dsl_elaborator *e, dsl_scope *scope, const dsl_node *nod
         }
         return truth(e, scope, node->child[1], &second) ? boolean(second) : bad;
     }
-    dsl_value left = evaluate(e, scope, node->child[0]), right = evaluate(e, scope, node->child[1]);
+    dsl_value left = dsl_evaluate(e, scope, node->child[0]), right = dsl_evaluate(e, scope, node->child[1]);
     if (left.type == DSL_T_BAD || right.type == DSL_T_BAD) {
         return bad;
     }
@@ -560,7 +557,7 @@ static dsl_value binary(dsl_elaborator *e, dsl_scope *scope, const dsl_node *nod
     return dsl_arithmetic(e, node->span, node->text, &left, &right);
 }
 
-static dsl_value evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
+dsl_value dsl_evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 {
     if (e->status != MTL_OK || node == NULL) {
         return bad;
@@ -583,7 +580,7 @@ static dsl_value evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *n
     case DSL_LIST: {
         dsl_value list = dsl_list(e, node->span, node->count);
         for (size_t i = 0; list.type == DSL_T_LIST && i < node->count; i++) {
-            list.items[i] = evaluate(e, scope, node->child[i]);
+            list.items[i] = dsl_evaluate(e, scope, node->child[i]);
             if (list.items[i].type == DSL_T_BAD) {
                 list.type = DSL_T_BAD;
             }
@@ -602,8 +599,8 @@ static dsl_value evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *n
         if (!truth(e, scope, node->child[0], &first)) {
             return bad;
         }
-        return first                    ? evaluate(e, scope, node->child[1])
-               : node->child[2] != NULL ? evaluate(e, scope, node->child[2])
+        return first                    ? dsl_evaluate(e, scope, node->child[1])
+               : node->child[2] != NULL ? dsl_evaluate(e, scope, node->child[2])
                                         : none;
     }
     default: return dsl_bad(e, node->span, "expected a value");
@@ -614,7 +611,7 @@ static dsl_value evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *n
 
 static void output(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 {
-    dsl_value name = evaluate(e, scope, node->child[0]), value = evaluate(e, scope, node->child[1]);
+    dsl_value name = dsl_evaluate(e, scope, node->child[0]), value = dsl_evaluate(e, scope, node->child[1]);
     mtl_error error = {0};
     base_diag inner = {.error = &error};
     if (name.type == DSL_T_BAD || value.type == DSL_T_BAD) {
@@ -640,7 +637,7 @@ static void output(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node)
 
 static flow run_for(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, dsl_value *result)
 {
-    dsl_value source = evaluate(e, scope, node->child[0]);
+    dsl_value source = dsl_evaluate(e, scope, node->child[0]);
     if (source.type != DSL_T_LIST) {
         if (source.type != DSL_T_BAD) {
             dsl_bad(e, node->child[0]->span, "expected a list, found %s", dsl_describe(e, &source));
@@ -665,12 +662,12 @@ static flow run_for(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, d
 static flow run_return(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, dsl_value *result)
 {
     if (node->count == 1) {
-        *result = evaluate(e, scope, node->child[0]);
+        *result = dsl_evaluate(e, scope, node->child[0]);
         return RETURNED;
     }
     *result = dsl_list(e, node->span, node->count);
     for (size_t i = 0; result->type == DSL_T_LIST && i < node->count; i++) {
-        result->items[i] = evaluate(e, scope, node->child[i]);
+        result->items[i] = dsl_evaluate(e, scope, node->child[i]);
     }
     return RETURNED;
 }
@@ -680,10 +677,10 @@ static flow run(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, dsl_v
     bool first;
     switch (node->kind) {
     case DSL_ASSIGN: {
-        dsl_value value = evaluate(e, scope, node->child[0]);
+        dsl_value value = dsl_evaluate(e, scope, node->child[0]);
         if (!unpack(e, scope, node->child + 1, node->count - 1, value)) {
             for (size_t i = 1; i < node->count; i++) {
-                set(e, scope, node->child[i]->text, bad);
+                dsl_set(e, scope, node->child[i]->text, bad);
             }
         }
         return GO_ON;
@@ -697,7 +694,7 @@ static flow run(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node, dsl_v
         return GO_ON;
     case DSL_RETURN: return run_return(e, scope, node, result);
     case DSL_OUTPUT: output(e, scope, node); return GO_ON;
-    case DSL_DO: evaluate(e, scope, node->child[0]); return GO_ON;
+    case DSL_DO: dsl_evaluate(e, scope, node->child[0]); return GO_ON;
     default: dsl_bad(e, node->span, "this stands at the top of a file, not in a block"); return GO_ON;
     }
 }
@@ -712,211 +709,8 @@ static flow run_body(dsl_elaborator *e, dsl_scope *scope, const dsl_node *body, 
     return GO_ON;
 }
 
-/* --- declarations ---------------------------------------------------------------------------------------------- */
-
-static void declare_tasks(dsl_elaborator *e, const dsl_node *node)
-{
-    static const dsl_shape_kind binary_kind = {.name = "binary"};
-    dsl_value list = dsl_list(e, node->span, e->tasks.count + node->count);
-    size_t before = e->tasks.count;
-    if (list.type != DSL_T_LIST) {
-        return;
-    }
-    for (size_t i = 0; i < before; i++) {
-        list.items[i] = e->tasks.items[i];
-    }
-    for (size_t i = 0; i < node->count; i++) {
-        const dsl_node *task = node->child[i];
-        dsl_value value = {
-            .type = DSL_T_TASK, .integer = (int64_t)(before + i), .text = task->text, .kind = &binary_kind};
-        if (task->child[0] != NULL) {
-            dsl_value kind = evaluate(e, &e->file, task->child[0]);
-            if (kind.type != DSL_T_KIND && kind.type != DSL_T_BAD) {
-                dsl_bad(e, task->child[0]->span, "expected the task's kind: binary(), regression() or classes(COUNT)");
-            }
-            value.kind = kind.type == DSL_T_KIND ? kind.kind : value.kind;
-        }
-        if (look_up(&e->file, task->text) != NULL) {
-            dsl_bad(e, task->span, "'%.60s' is declared twice", task->text);
-        }
-        list.items[before + i] = value;
-        set(e, &e->file, task->text, value);
-    }
-    e->tasks = list;
-    set(e, &e->file, "tasks", list);
-}
-
-static void declare_input(dsl_elaborator *e, const dsl_node *node)
-{
-    dsl_value kind = evaluate(e, &e->file, node->child[0]);
-    mtl_error error = {0};
-    base_diag inner = {.error = &error};
-    if (kind.type != DSL_T_KIND) {
-        if (kind.type != DSL_T_BAD) {
-            dsl_bad(e, node->child[0]->span,
-                    "expected the input's kind: dense(WIDTH), id(SIZE), bag(SIZE, LENGTH) or "
-                    "sequence(SIZE, LENGTH)");
-        }
-        set(e, &e->file, node->text, bad);
-        return;
-    }
-    ir_type type = {.rank = 1, .dim = {ir_dim_symbol(IR_SYMBOL_ROWS)}};
-    bool dense = strcmp(kind.kind->name, "dense") == 0;
-    type.dtype = dense ? MTL_F32 : MTL_I64;
-    if (dense || kind.kind->length > 0) {
-        type.dim[type.rank++] = ir_dim_const(dense ? kind.kind->size : kind.kind->length);
-    }
-    dsl_value value = {.type = DSL_T_TENSOR, .kind = kind.kind};
-    mtl_status status = ir_add_input(e->graph, node->text, &type, &inner, &value.tensor);
-    if (status == MTL_OK && node->request) {
-        status = ir_set_per_user(e->graph, value.tensor, &inner);
-    }
-    if (status != MTL_OK) {
-        dsl_failed(e, node->span, status, &inner);
-        return;
-    }
-    if (look_up(&e->file, node->text) != NULL) {
-        dsl_bad(e, node->span, "'%.60s' is declared twice", node->text);
-    }
-    set(e, &e->file, node->text, value);
-}
-
-static void declare(dsl_elaborator *e, const dsl_node *node)
+void dsl_run(dsl_elaborator *e, const dsl_node *statement)
 {
     dsl_value nothing = none;
-    switch (node->kind) {
-    case DSL_RANKER: e->graph->name = node->text; break;
-    case DSL_TASKS: declare_tasks(e, node); break;
-    case DSL_INPUT: declare_input(e, node); break;
-    case DSL_BLOCK:
-    case DSL_USE: break; /* before everything */
-    case DSL_RETURN: dsl_bad(e, node->span, "'return' stands in a block"); break;
-    default: run(e, &e->file, node, &nothing); break;
-    }
-}
-
-static void declare_blocks(dsl_elaborator *e, const dsl_node *file)
-{
-    for (size_t i = 0; i < file->count; i++) {
-        const dsl_node *node = file->child[i];
-        if (node->kind == DSL_BLOCK) { /* one of the ranker's own takes the place of one of the library */
-            const dsl_value *old = look_up(&e->file, node->text);
-            if (old != NULL && old->block->span.text == node->span.text) {
-                dsl_bad(e, node->span, "there are two blocks '%.60s'", node->text);
-            }
-            set(e, &e->file, node->text, (dsl_value){.type = DSL_T_BLOCK, .block = node});
-        }
-    }
-}
-
-/* --- files ------------------------------------------------------------------------------------------------------ */
-
-/* The texts of a compilation, by number: the library, the ranker, and what they use. */
-typedef struct file_list {
-    dsl_node *files[DSL_MAX_SOURCES];
-    const char *names[DSL_MAX_SOURCES];
-} file_list;
-
-/* Files are named from where the one is that uses them. */
-static const char *beside(dsl_elaborator *e, const char *user, const char *name)
-{
-    const char *slash = strrchr(user, '/');
-    if (slash == NULL || *name == '/') {
-        return name;
-    }
-    return base_arena_format(e->arena, "%.*s/%s", (int)(slash - user), user, name);
-}
-
-static mtl_status use_file(dsl_elaborator *e, file_list *list, const dsl_node *use)
-{
-    mtl_error error = {0};
-    base_diag inner = {.error = &error};
-    base_map map;
-    uint32_t text;
-    const char *path = beside(e, list->names[use->span.text], use->text);
-    BASE_TRY_MEMORY(path, e->diag);
-    for (uint32_t i = 0; i < e->sources->text_count; i++) {
-        if (strcmp(list->names[i], path) == 0) {
-            return MTL_OK; /* it is there already */
-        }
-    }
-    if (base_map_file(path, &inner, &map) != MTL_OK) {
-        dsl_bad(e, use->span, "%s", error.message);
-        return MTL_OK;
-    }
-    char *kept = base_arena_string_n(e->arena, map.data, map.size);
-    mtl_status status =
-        kept == NULL ? base_fail_memory(e->diag) : dsl_add_text(e->sources, path, kept, map.size, &inner, &text);
-    base_unmap(&map);
-    if (status == MTL_UNSUPPORTED) {
-        dsl_bad(e, use->span, "%s", error.message);
-        return MTL_OK;
-    }
-    BASE_TRY(status);
-    list->names[text] = path;
-    BASE_TRY(dsl_parse(e->sources, text, e->diag, &list->files[text]));
-    for (size_t i = 0; i < list->files[text]->count; i++) {
-        const dsl_node *node = list->files[text]->child[i];
-        if (node != NULL && node->kind != DSL_BLOCK && node->kind != DSL_USE) {
-            dsl_bad(e, node->span, "a file that is used holds blocks alone");
-        }
-    }
-    return MTL_OK;
-}
-
-/* Files that are read while this goes on are looked at, too. */
-static mtl_status use_files(dsl_elaborator *e, file_list *list)
-{
-    for (uint32_t text = e->library; text < e->sources->text_count; text++) {
-        for (size_t i = 0; i < list->files[text]->count; i++) {
-            const dsl_node *node = list->files[text]->child[i];
-            if (node != NULL && node->kind == DSL_USE && node->text != NULL) {
-                BASE_TRY(use_file(e, list, node));
-            }
-        }
-    }
-    return MTL_OK;
-}
-
-/* The ranker itself, when all texts could be read. */
-static mtl_status run_ranker(dsl_elaborator *e, const file_list *list)
-{
-    declare_blocks(e, list->files[0]);
-    for (uint32_t text = e->sources->text_count; text-- > e->library;) { /* the ranker's own blocks come last */
-        declare_blocks(e, list->files[text]);
-    }
-    const dsl_node *own = list->files[e->library];
-    for (size_t i = 0; i < own->count && e->status == MTL_OK; i++) {
-        declare(e, own->child[i]);
-    }
-    BASE_TRY(e->status);
-    if (e->sources->error_count == 0 && e->graph->output_count == 0) {
-        dsl_wrong(e->sources, (dsl_span){e->library, (uint32_t)e->sources->texts[e->library].length, 0},
-                  "the ranker has no outputs");
-    }
-    return MTL_OK;
-}
-
-mtl_status dsl_compile(const char *name, const char *text, size_t length, const dsl_options *options, base_arena *arena,
-                       base_diag *diag, ir_graph **graph)
-{
-    dsl_sources sources = {.arena = arena};
-    file_list list = {.names = {"blocks.mtl", name}};
-    uint32_t library;
-    dsl_elaborator e = {.sources = &sources, .arena = arena, .diag = diag, .weights = options->weights};
-    BASE_TRY(dsl_add_text(&sources, "blocks.mtl", dsl_blocks, strlen(dsl_blocks), diag, &library));
-    BASE_TRY(dsl_add_text(&sources, name, text, length, diag, &e.library));
-    BASE_TRY(dsl_parse(&sources, library, diag, &list.files[library]));
-    BASE_TRY(dsl_parse(&sources, e.library, diag, &list.files[e.library]));
-    BASE_TRY(ir_graph_new(arena, diag, &e.graph));
-    e.graph->name = name;
-    BASE_TRY(use_files(&e, &list));
-    if (sources.error_count == 0) {
-        BASE_TRY(run_ranker(&e, &list));
-    }
-    if (options->errors != NULL) {
-        dsl_print_errors(&sources, options->errors);
-    }
-    *graph = e.graph;
-    return dsl_first_error(&sources, diag);
+    run(e, &e->file, statement, &nothing);
 }

@@ -66,7 +66,7 @@ typedef struct dsl_elaborator {
     uint32_t library;   /* texts up to this one are the library */
     dsl_span site;      /* where the ranker's own text called into the library */
     const char *inside; /* the block of the library that was called there; NULL: none */
-    size_t wrong; /* errors so far, but for weights that are missing */
+    size_t wrong;       /* errors so far, but for weights that are missing */
     int steps, calls;
 } dsl_elaborator;
 
@@ -90,6 +90,13 @@ dsl_value dsl_text_value(const char *text);
 dsl_value dsl_tensor(ir_value tensor);
 /* "a list", "the tensor f32[B, 8]" */
 const char *dsl_describe(const dsl_elaborator *e, const dsl_value *value);
+/* The newest of that name in this scope alone, NULL: none. */
+dsl_value *dsl_look_up(const dsl_scope *scope, const char *name);
+/* Gives a name a value, anew if it has one. */
+void dsl_set(dsl_elaborator *e, dsl_scope *scope, const char *name, dsl_value value);
+/* elaborate.c: an expression's value; a statement at the top of the ranker. */
+dsl_value dsl_evaluate(dsl_elaborator *e, dsl_scope *scope, const dsl_node *node);
+void dsl_run(dsl_elaborator *e, const dsl_node *statement);
 /* Room for a list of so many; NULL and a bad status: too many, or no memory. */
 dsl_value dsl_list(dsl_elaborator *e, dsl_span at, size_t count);
 
