@@ -189,6 +189,37 @@ static mtl_status check_weights(const ir_graph *graph, ir_node node, base_diag *
     return weights->count > 0 ? MTL_OK : ir_fail(graph, node, diag, MTL_UNSUPPORTED, "its weights have no elements");
 }
 
+/* Whether a layer's step can begin with `start`: it has all extents of the result, or the candidates lead and it has 1 for all extents
+ * between them and the `axes` of the layer, or 1 for them. */
+static bool can_begin(const ir_type *start, const ir_type *result, int32_t axes)
+{
+    int32_t rows = 0, first = result->rank - axes;
+    while (rows < first && ir_dim_is(result->dim[rows], 1)) {
+        rows++;
+    }
+    bool leads = rows < first && ir_dim_equal(result->dim[rows], ir_dim_symbol(IR_SYMBOL_ROWS));
+    bool equal = true, ones = true;
+    for (int32_t i = rows + 1; i < first; i++) {
+        equal = equal && ir_dim_equal(start->dim[i], result->dim[i]);
+        ones = ones && ir_dim_is(start->dim[i], 1);
+    }
+    return ir_type_equal(start, result) || (leads && (equal || ones));
+}
+
+/* A start that has only some of the result's extents is expanded to all of them. */
+static mtl_status expand_start(ir_graph *graph, ir_node node, base_diag *diag)
+{
+    const ir_node_info *info = ir_node_of(graph, node);
+    ir_value start = ir_operand(info, 3);
+    const ir_type type = *ir_type_of(graph, info->outputs[0]);
+    if (start == 0 || can_begin(ir_type_of(graph, start), &type, ir_type_of(graph, info->inputs[1])->rank - 1)) {
+        return MTL_OK;
+    }
+    BASE_TRY(ir_insert_typed(graph, node, IR_OP_expand, NULL, &start, 1, NULL, 0, &type, diag, &start));
+    ir_node_of(graph, node)->inputs[3] = start;
+    return MTL_OK;
+}
+
 /* The importer unrolls a layer whose weights may not be constants. */
 static mtl_status check_recurrence(const ir_graph *graph, ir_node node, base_diag *diag)
 {
@@ -257,7 +288,10 @@ mtl_status compiler_legalize(ir_graph *graph, base_diag *diag)
         case IR_OP_reduce_min:
         case IR_OP_reduce_prod: BASE_TRY(gather_reduced_axes(graph, node, diag)); break;
         case IR_OP_clip: BASE_TRY(check_clip(graph, node, diag)); break;
-        case IR_OP_linear: BASE_TRY(check_weights(graph, node, diag)); break;
+        case IR_OP_linear:
+            BASE_TRY(check_weights(graph, node, diag));
+            BASE_TRY(expand_start(graph, node, diag));
+            break;
         case IR_OP_gru: BASE_TRY(check_recurrence(graph, node, diag)); break;
         case IR_OP_mix: BASE_TRY(spell_out_mix(graph, node, diag)); break;
         case IR_OP_matmul: BASE_TRY(widen_vectors(graph, node, diag)); break;

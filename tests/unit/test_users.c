@@ -323,6 +323,29 @@ static void starts(void **state)
           "}\n");
 }
 
+/* Starts that a step does not take as they are. */
+static void other_starts(void **state)
+{
+    (void)state;
+    check("graph \"some\" (B) {\n"
+          "  input %x : f32[B, 2, 3, 2]\n"
+          "  input %u : f32[B, 2, 1, 2] per_user\n"
+          "  const %w : f32[2, 2] = [1, -0.5, 0.25, 0.75]\n"
+          "  %y : f32[B, 2, 3, 2] = linear %x, %w, _, %u {act=\"relu\"}\n"
+          "  output \"y\" = %y\n"
+          "}\n");
+    check("graph \"behind\" (B) {\n"
+          "  input %x : f32[B, 2, 2]\n"
+          "  input %u : f32[B, 1, 2] per_user\n"
+          "  const %w : f32[2, 2] = [1, -0.5, 0.25, 0.75]\n"
+          "  %a : f32[2, B, 2] = transpose %x {perm=[1, 0, 2]}\n"
+          "  %b : f32[1, B, 2] = transpose %u {perm=[1, 0, 2]}\n"
+          "  %c : f32[2, B, 2] = linear %a, %w, _, %b {act=\"relu\"}\n"
+          "  %y : f32[B, 2, 2] = transpose %c {perm=[1, 0, 2]}\n"
+          "  output \"y\" = %y\n"
+          "}\n");
+}
+
 /* Candidates that do not lead, and several rows each. */
 static void layouts(void **state)
 {
@@ -411,8 +434,9 @@ static void wrong_calls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_meet), cmocka_unit_test(lookups), cmocka_unit_test(target_attention),
-        cmocka_unit_test(starts),      cmocka_unit_test(layouts), cmocka_unit_test(wrong_calls),
+        cmocka_unit_test(values_meet), cmocka_unit_test(lookups),      cmocka_unit_test(target_attention),
+        cmocka_unit_test(starts),      cmocka_unit_test(other_starts), cmocka_unit_test(layouts),
+        cmocka_unit_test(wrong_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
