@@ -8,6 +8,9 @@
 /* Whether `pattern` is `name`, or matches all of it: '*' stands for any characters, or none, '?' for one. */
 bool base_name_matches(const char *pattern, const char *name);
 
+/* Letters to change, add, leave out, or swap with their neighbour between two names, of which up to 100 letters count. */
+size_t base_name_distance(const char *a, const char *b);
+
 /* A list of names for an error. */
 typedef struct base_name_list {
     char text[400]; /* "'ctr', 'cvr'", with ", ..." where there are more than fit */

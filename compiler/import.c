@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "dsl/dsl.h"
@@ -24,12 +25,14 @@ static mtl_status given_weight(void *context, const char *name, const ir_type *t
     if (options->find_weight(options->find_weight_context, name, &info, &data) != MTL_OK) {
         return base_fail(diag, MTL_INVALID_DATA, "there is no weight '%s'", name);
     }
+    bool good = mtl_dtype_size(info.dtype) > 0 && info.rank >= 0 && info.rank <= MTL_MAX_RANK;
     *tensor = (ir_tensor){.dtype = info.dtype, .rank = info.rank, .count = 1, .raw = data};
-    for (int32_t axis = 0; axis < info.rank; axis++) {
+    for (int32_t axis = 0; good && axis < info.rank; axis++) {
         tensor->shape[axis] = info.shape[axis].fixed;
-        tensor->count *= (size_t)info.shape[axis].fixed;
+        good = tensor->shape[axis] >= 0 && base_mul_size(tensor->count, (size_t)tensor->shape[axis], &tensor->count);
     }
-    return MTL_OK;
+    return good ? MTL_OK
+                : base_fail(diag, MTL_INVALID_ARGUMENT, "weight '%s' has no dtype or shape that can be had", name);
 }
 
 /* Uniform in +-1 / sqrt(fan in), as layers of PyTorch begin; the same for the same seed and name. */

@@ -62,7 +62,6 @@ typedef struct dsl_elaborator {
     const dsl_weights *weights;
     mtl_status status; /* no memory, or what the graph says: ends everything */
     dsl_scope file;    /* of the ranker: tasks, inputs, blocks, names */
-    dsl_value tasks;
     uint32_t library;   /* texts up to this one are the library */
     dsl_span site;      /* where the ranker's own text called into the library */
     const char *inside; /* the block of the library that was called there; NULL: none */

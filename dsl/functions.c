@@ -5,14 +5,31 @@
 
 enum { MOST = 4 };
 
+typedef struct call call;
+
+typedef struct function {
+    const char *name;
+    dsl_value (*run)(const call *c);
+    int least; /* arguments that must be there, the first ones */
+    const char *params[MOST];
+} function;
+
 /* The arguments by place, absent ones with type NONE. */
-typedef struct call {
+struct call {
+    const function *function;
     dsl_elaborator *e;
     dsl_span at, spans[MOST];
     dsl_value v[MOST];
-} call;
+};
 
-typedef dsl_value function(const call *c);
+static int params_of(const function *f)
+{
+    int count = 0;
+    while (count < MOST && f->params[count] != NULL) {
+        count++;
+    }
+    return count;
+}
 
 static dsl_value wants(const call *c, int i, const char *what)
 {
@@ -27,6 +44,16 @@ static dsl_value f_len(const call *c)
     return c->v[0].type == DSL_T_LIST ? dsl_int((int64_t)c->v[0].count) : wants(c, 0, "a list");
 }
 
+static dsl_value pair(const call *c, dsl_value first, dsl_value second)
+{
+    dsl_value both = dsl_list(c->e, c->at, 2);
+    if (both.type == DSL_T_LIST) {
+        both.items[0] = first;
+        both.items[1] = second;
+    }
+    return both;
+}
+
 /* Pairs of number and item, for loops with two names. */
 static dsl_value f_enumerate(const call *c)
 {
@@ -34,12 +61,8 @@ static dsl_value f_enumerate(const call *c)
         return wants(c, 0, "a list");
     }
     dsl_value pairs = dsl_list(c->e, c->at, c->v[0].count);
-    for (size_t i = 0; i < pairs.count; i++) {
-        pairs.items[i] = dsl_list(c->e, c->at, 2);
-        if (pairs.items[i].type == DSL_T_LIST) {
-            pairs.items[i].items[0] = dsl_int((int64_t)i);
-            pairs.items[i].items[1] = c->v[0].items[i];
-        }
+    for (size_t i = 0; pairs.type == DSL_T_LIST && i < pairs.count; i++) {
+        pairs.items[i] = pair(c, dsl_int((int64_t)i), c->v[0].items[i]);
     }
     return pairs;
 }
@@ -54,12 +77,8 @@ static dsl_value f_zip(const call *c)
         return dsl_bad(c->e, c->at, "lists of %zu and %zu items", c->v[0].count, c->v[1].count);
     }
     dsl_value pairs = dsl_list(c->e, c->at, c->v[0].count);
-    for (size_t i = 0; i < pairs.count; i++) {
-        pairs.items[i] = dsl_list(c->e, c->at, 2);
-        if (pairs.items[i].type == DSL_T_LIST) {
-            pairs.items[i].items[0] = c->v[0].items[i];
-            pairs.items[i].items[1] = c->v[1].items[i];
-        }
+    for (size_t i = 0; pairs.type == DSL_T_LIST && i < pairs.count; i++) {
+        pairs.items[i] = pair(c, c->v[0].items[i], c->v[1].items[i]);
     }
     return pairs;
 }
@@ -181,51 +200,23 @@ static dsl_value f_weight(const call *c)
     return dsl_tensor(found);
 }
 
-static dsl_value kind_of(const call *c, const char *name, int numbers)
+/* dense(512), binary(): the function's name, and up to two extents. */
+static dsl_value f_kind(const call *c)
 {
-    int64_t n[2] = {0, 0};
-    for (int i = 0; i < numbers; i++) {
+    int64_t extents[2] = {0, 0};
+    for (int i = 0; i < params_of(c->function); i++) {
         if (c->v[i].type != DSL_T_INT || c->v[i].integer < 1) {
             return wants(c, i, "a whole number above 0");
         }
-        n[i] = c->v[i].integer;
+        extents[i] = c->v[i].integer;
     }
     dsl_shape_kind *kind = BASE_NEW(c->e->arena, dsl_shape_kind);
     if (kind == NULL) {
         c->e->status = base_fail_memory(c->e->diag);
         return (dsl_value){.type = DSL_T_BAD};
     }
-    *kind = (dsl_shape_kind){.name = name, .size = n[0], .length = n[1]};
+    *kind = (dsl_shape_kind){.name = c->function->name, .size = extents[0], .length = extents[1]};
     return (dsl_value){.type = DSL_T_KIND, .kind = kind};
-}
-
-static dsl_value f_dense(const call *c)
-{
-    return kind_of(c, "dense", 1);
-}
-static dsl_value f_id(const call *c)
-{
-    return kind_of(c, "id", 1);
-}
-static dsl_value f_bag(const call *c)
-{
-    return kind_of(c, "bag", 2);
-}
-static dsl_value f_sequence(const call *c)
-{
-    return kind_of(c, "sequence", 2);
-}
-static dsl_value f_binary(const call *c)
-{
-    return kind_of(c, "binary", 0);
-}
-static dsl_value f_regression(const call *c)
-{
-    return kind_of(c, "regression", 0);
-}
-static dsl_value f_classes(const call *c)
-{
-    return kind_of(c, "classes", 1);
 }
 
 /* check(condition, "message"): a block's own word about its arguments. */
@@ -237,12 +228,7 @@ static dsl_value f_check(const call *c)
     return c->v[0].integer != 0 ? (dsl_value){.type = DSL_T_NONE} : dsl_bad(c->e, c->at, "%s", c->v[1].text);
 }
 
-static const struct {
-    const char *name;
-    function *run;
-    int least;
-    const char *params[MOST];
-} functions[] = {
+static const function functions[] = {
     {"len", f_len, 1, {"list"}},
     {"enumerate", f_enumerate, 1, {"list"}},
     {"zip", f_zip, 2, {"first", "second"}},
@@ -250,13 +236,13 @@ static const struct {
     {"reshape", f_reshape, 2, {"x", "shape"}},
     {"expand", f_expand, 2, {"x", "shape"}},
     {"weight", f_weight, 2, {"name", "shape"}},
-    {"dense", f_dense, 1, {"width"}},
-    {"id", f_id, 1, {"size"}},
-    {"bag", f_bag, 2, {"size", "length"}},
-    {"sequence", f_sequence, 2, {"size", "length"}},
-    {"binary", f_binary, 0, {NULL}},
-    {"regression", f_regression, 0, {NULL}},
-    {"classes", f_classes, 1, {"count"}},
+    {"dense", f_kind, 1, {"width"}},
+    {"id", f_kind, 1, {"size"}},
+    {"bag", f_kind, 2, {"size", "length"}},
+    {"sequence", f_kind, 2, {"size", "length"}},
+    {"binary", f_kind, 0, {NULL}},
+    {"regression", f_kind, 0, {NULL}},
+    {"classes", f_kind, 1, {"count"}},
     {"check", f_check, 2, {"condition", "message"}},
 };
 
@@ -271,38 +257,29 @@ size_t dsl_function_names(const char **names, size_t most)
     return count;
 }
 
-static int params_of(size_t f)
-{
-    int count = 0;
-    while (count < MOST && functions[f].params[count] != NULL) {
-        count++;
-    }
-    return count;
-}
-
 /* Puts each argument to its place. */
-static bool bind(call *c, size_t f, const dsl_arguments *a)
+static bool bind(call *c, const dsl_arguments *a)
 {
+    const function *f = c->function;
     int most = params_of(f);
     bool given[MOST] = {false};
     for (size_t i = 0; i < a->count; i++) {
-        int place = a->names[i] == NULL ? (int)i : -1;
+        int place = a->names[i] == NULL && i < MOST ? (int)i : -1;
         for (int p = 0; p < most && a->names[i] != NULL; p++) {
-            place = strcmp(functions[f].params[p], a->names[i]) == 0 ? p : place;
+            place = strcmp(f->params[p], a->names[i]) == 0 ? p : place;
         }
-        if (place < 0 || place >= most || given[place]) {
-            dsl_bad(c->e, a->spans[i],
-                    place >= 0 && place < most ? "'%s' has this argument twice" : "'%s' has no such argument",
-                    functions[f].name);
+        bool known = place >= 0 && place < most;
+        if (!known || given[place]) {
+            dsl_bad(c->e, a->spans[i], known ? "'%s' has this argument twice" : "'%s' has no such argument", f->name);
             return false;
         }
         given[place] = true;
         c->v[place] = a->values[i];
         c->spans[place] = a->spans[i];
     }
-    for (int p = 0; p < functions[f].least; p++) {
+    for (int p = 0; p < f->least; p++) {
         if (!given[p]) {
-            dsl_bad(c->e, a->at, "'%s' needs its argument '%s'", functions[f].name, functions[f].params[p]);
+            dsl_bad(c->e, a->at, "'%s' needs its argument '%s'", f->name, f->params[p]);
             return false;
         }
     }
@@ -313,12 +290,12 @@ bool dsl_call_function(dsl_elaborator *e, const char *name, const dsl_arguments 
 {
     for (size_t f = 0; f < FUNCTIONS; f++) {
         if (strcmp(functions[f].name, name) == 0) {
-            call c = {.e = e, .at = a->at};
+            call c = {.function = &functions[f], .e = e, .at = a->at};
             for (int i = 0; i < MOST; i++) {
                 c.v[i].type = DSL_T_NONE;
                 c.spans[i] = a->at;
             }
-            *result = bind(&c, f, a) ? functions[f].run(&c) : (dsl_value){.type = DSL_T_BAD};
+            *result = bind(&c, a) ? functions[f].run(&c) : (dsl_value){.type = DSL_T_BAD};
             return true;
         }
     }

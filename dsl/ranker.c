@@ -9,13 +9,14 @@
 static void declare_tasks(dsl_elaborator *e, const dsl_node *node)
 {
     static const dsl_shape_kind binary_kind = {.name = "binary"};
-    dsl_value list = dsl_list(e, node->span, e->tasks.count + node->count);
-    size_t before = e->tasks.count;
+    const dsl_value *so_far = dsl_look_up(&e->file, "tasks");
+    size_t before = so_far != NULL ? so_far->count : 0;
+    dsl_value list = dsl_list(e, node->span, before + node->count);
     if (list.type != DSL_T_LIST) {
         return;
     }
     for (size_t i = 0; i < before; i++) {
-        list.items[i] = e->tasks.items[i];
+        list.items[i] = so_far->items[i];
     }
     for (size_t i = 0; i < node->count; i++) {
         const dsl_node *task = node->child[i];
@@ -34,7 +35,6 @@ static void declare_tasks(dsl_elaborator *e, const dsl_node *node)
         list.items[before + i] = value;
         dsl_set(e, &e->file, task->text, value);
     }
-    e->tasks = list;
     dsl_set(e, &e->file, "tasks", list);
 }
 

@@ -1,8 +1,9 @@
 #include "dsl/source.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/names.h"
 
 mtl_status dsl_add_text(dsl_sources *sources, const char *name, const char *bytes, size_t length, base_diag *diag,
                         uint32_t *text)
@@ -139,38 +140,12 @@ mtl_status dsl_first_error(const dsl_sources *sources, base_diag *diag)
                      column, error->message, more);
 }
 
-/* Letters to change, add, leave out, or swap with their neighbour; at most `most` + 1 is told apart. */
-static size_t distance(const char *a, const char *b, size_t most)
-{
-    enum { LONGEST = 64 };
-    size_t rows[3][LONGEST + 1], m = strlen(a), n = strlen(b);
-    if (m > LONGEST || n > LONGEST || (m > n ? m - n : n - m) > most) {
-        return most + 1;
-    }
-    for (size_t j = 0; j <= n; j++) {
-        rows[0][j] = j;
-    }
-    for (size_t i = 1; i <= m; i++) {
-        size_t *row = rows[i % 3];
-        const size_t *above = rows[(i + 2) % 3], *higher = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t least = above[j] < row[j - 1] ? above[j] + 1 : row[j - 1] + 1;
-            size_t change = above[j - 1] + (a[i - 1] != b[j - 1]);
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            least = change < least ? change : least;
-            row[j] = swapped && higher[j - 2] + 1 < least ? higher[j - 2] + 1 : least;
-        }
-    }
-    return rows[m % 3][n];
-}
-
 const char *dsl_nearest(const char *wrong, const char *const *names, size_t count)
 {
     size_t best = 1 + strlen(wrong) / 3;
     const char *nearest = NULL;
     for (size_t i = 0; i < count; i++) {
-        size_t far = distance(wrong, names[i], best);
+        size_t far = base_name_distance(wrong, names[i]);
         if (far < best || (far == best && nearest == NULL)) {
             best = far;
             nearest = names[i];

@@ -39,11 +39,12 @@ static bool operand(dsl_elaborator *e, dsl_span at, const dsl_value *value, mtl_
     return status == MTL_OK;
 }
 
+/* Of the last tensor: the first one of where(condition, a, b) says nothing of a number beside it. */
 static mtl_dtype dtype_among(const dsl_elaborator *e, const dsl_value *values, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (values[i].type == DSL_T_TENSOR) {
-            return ir_type_of(e->graph, values[i].tensor)->dtype;
+    while (count-- > 0) {
+        if (values[count].type == DSL_T_TENSOR) {
+            return ir_type_of(e->graph, values[count].tensor)->dtype;
         }
     }
     return MTL_F32;
@@ -194,12 +195,7 @@ bool dsl_call_op(dsl_elaborator *e, const char *name, const dsl_arguments *a, ds
         return false;
     }
     *result = (dsl_value){.type = DSL_T_BAD};
-    mtl_dtype like = MTL_F32;
-    for (size_t i = 0; i < a->count; i++) {
-        const dsl_value *v = &a->values[i];
-        like = a->names[i] == NULL && v->type == DSL_T_TENSOR ? dtype_among(e, v, 1) : like;
-    }
-    if (!operands(e, a, like, inputs, &count)) {
+    if (!operands(e, a, dtype_among(e, a->values, a->count), inputs, &count)) {
         return true;
     }
     int32_t rank = count > 0 && inputs[0] != 0 ? ir_type_of(e->graph, inputs[0])->rank : 0;
@@ -218,15 +214,12 @@ bool dsl_call_op(dsl_elaborator *e, const char *name, const dsl_arguments *a, ds
         }
         attr_count++;
     }
-    /* What every node of the op carries, but a ranker need not say. */
-    if (op == IR_OP_linear || op == IR_OP_cumsum || op == IR_OP_cumprod) {
-        bool given = false;
-        for (size_t i = 0; i < attr_count; i++) {
-            given = given || attrs[i].key == IR_ATTR_act;
-        }
-        if (!given && op == IR_OP_linear) {
-            attrs[attr_count++] = (ir_attr)IR_STRING(act, "");
-        }
+    bool activated = op != IR_OP_linear; /* its node always says; a ranker need not */
+    for (size_t i = 0; i < attr_count; i++) {
+        activated = activated || attrs[i].key == IR_ATTR_act;
+    }
+    if (!activated) {
+        attrs[attr_count++] = (ir_attr)IR_STRING(act, "");
     }
     sort_attrs(attrs, attr_count);
     *result = insert(e, a->at, op, inputs, count, attrs, attr_count, NULL);

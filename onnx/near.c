@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "onnx/internal.h"
 
 enum {
-    MOST_LISTED = 8,   /* names, when there are no more */
-    MOST_NEAREST = 3,  /* else */
-    MOST_LETTERS = 100 /* of a name that is compared */
+    MOST_LISTED = 8,  /* names, when there are no more */
+    MOST_NEAREST = 3, /* else */
 };
 
 typedef struct near_name {
@@ -16,32 +16,10 @@ typedef struct near_name {
     size_t order, distance;
 } near_name;
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Levenshtein's; a name with the other inside, as exporters put modules in front and numbers behind, is next to it. */
+/* A name with the other inside, as exporters put modules in front and numbers behind, is next to it. */
 static size_t distance(const char *asked, const char *name)
 {
-    size_t row[MOST_LETTERS + 1];
-    size_t length = strnlen(asked, MOST_LETTERS), width = strnlen(name, MOST_LETTERS);
-    if (length > 0 && strstr(name, asked) != NULL) {
-        return 1;
-    }
-    for (size_t j = 0; j <= width; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= width; j++) {
-            size_t changed = diagonal + (asked[i - 1] != name[j - 1]);
-            diagonal = row[j];
-            row[j] = least(changed, least(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[width];
+    return *asked != '\0' && strstr(name, asked) != NULL ? 1 : base_name_distance(asked, name);
 }
 
 static int by_distance(const void *a, const void *b)

@@ -328,6 +328,26 @@ static void names_are_listed_while_there_is_room(void **state)
     }
 }
 
+/* Of names that people mistype. */
+static void names_have_a_distance(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        size_t distance;
+    } cases[] = {{"", "", 0},           {"gate", "", 4},     {"gate", "gate", 0},   {"gate", "gates", 1},
+                 {"gate", "ate", 1},    {"gate", "mate", 1}, {"reul", "relu", 1},   {"experst", "experts", 1},
+                 {"mlp", "mixture", 6}, {"ca", "abc", 3},    {"tower", "twoers", 2}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(base_name_distance(cases[i].a, cases[i].b), cases[i].distance);
+        assert_int_equal(base_name_distance(cases[i].b, cases[i].a), cases[i].distance);
+    }
+    char longer[300];
+    memset(longer, 'a', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_int_equal(base_name_distance(longer, "a"), 99); /* of 100 letters */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +361,7 @@ int main(void)
         cmocka_unit_test(quotas_of_control_groups),
         cmocka_unit_test(names_match_patterns),
         cmocka_unit_test(names_are_listed_while_there_is_room),
+        cmocka_unit_test(names_have_a_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
