@@ -171,7 +171,7 @@ static mtl_status explain(const compilation *work, const compiler_lowered *lower
     const ir_graph *graph = work->model.graph;
     FILE *out = work->options->explain;
     BASE_TRY(compiler_explain(graph, lowered, view, model_path, work->arena, work->diag, out));
-    if (!compiler_has_users(graph)) {
+    if (!ir_has_users(graph)) {
         return MTL_OK;
     }
     mtl_compile_options quiet = *work->options;

@@ -10,12 +10,7 @@ enum { MOST_LISTED = 8, REQUEST_ROWS = 256, NAME_WIDTH = 36, OPERATION_TEXT = 96
 
 static bool is_users(const plan_view *view, const plan_tensor *tensor)
 {
-    for (unsigned axis = 0; tensor != NULL && axis < tensor->rank; axis++) {
-        if (plan_dims(view, tensor)[axis].per_user != 0) {
-            return true;
-        }
-    }
-    return false;
+    return tensor != NULL && plan_grows_with_users(plan_dims(view, tensor), tensor->rank);
 }
 
 static uint64_t bytes_of(const plan_view *view, const plan_tensor *tensor)
@@ -56,16 +51,6 @@ compiler_shares compiler_count_shares(const plan_view *view)
         sum.bytes[COMPILER_A_CANDIDATE] += cost.bytes_per_row + mine;
     }
     return sum;
-}
-
-bool compiler_has_users(const ir_graph *graph)
-{
-    for (uint32_t i = 0; i < graph->input_count; i++) {
-        if (ir_info(graph, graph->inputs[i])->per_user) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* --- inputs and sums ------------------------------------------------------------------------------------------ */

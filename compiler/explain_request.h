@@ -16,9 +16,6 @@ typedef struct compiler_shares {
 
 compiler_shares compiler_count_shares(const plan_view *view);
 
-/* Whether any input is the same for all candidates of one user. */
-bool compiler_has_users(const ir_graph *graph);
-
 /* `graph` as it was lowered; `without` is what the model's plan costs where nothing is declared, NULL: it has none. */
 mtl_status compiler_explain_request(const ir_graph *graph, const compiler_lowered *lowered, const plan_view *view,
                                     const compiler_shares *without, base_arena *arena, base_diag *diag, FILE *out);

@@ -79,19 +79,9 @@ static mtl_status change_operands(spreader *s, ir_node node)
     return MTL_OK;
 }
 
-static bool any_users(const ir_graph *graph)
-{
-    for (uint32_t i = 0; i < graph->input_count; i++) {
-        if (ir_info(graph, graph->inputs[i])->per_user) {
-            return true;
-        }
-    }
-    return false;
-}
-
 mtl_status compiler_spread_users(ir_graph *graph, base_arena *arena, base_diag *diag)
 {
-    if (!any_users(graph)) {
+    if (!ir_has_users(graph)) {
         return MTL_OK;
     }
     BASE_TRY(ir_infer_rates(graph, diag));

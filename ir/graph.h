@@ -325,6 +325,8 @@ static inline bool ir_is_const(const ir_graph *graph, ir_value value)
 ir_value ir_param_behind(const ir_graph *graph, ir_value value);
 /* A constant of one element and its number as float64. */
 bool ir_const_scalar(const ir_graph *graph, ir_value value, double *number);
+/* Whether some input is the same for all candidates of one user. */
+bool ir_has_users(const ir_graph *graph);
 /* An integer constant or known content without symbols, all elements. */
 bool ir_content_ints(const ir_graph *graph, ir_value value, int64_t *numbers, size_t capacity, size_t *count);
 

@@ -462,16 +462,6 @@ static ir_rate rate_of_content(const ir_value_info *value)
     return rate;
 }
 
-static bool has_users(const ir_graph *graph)
-{
-    for (uint32_t i = 0; i < graph->input_count; i++) {
-        if (graph->values[graph->inputs[i]].per_user) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether no operand differs between candidates of one user: where none has candidates, the result is copies. */
 static bool all_per_user(const ir_infer_context *c)
 {
@@ -485,7 +475,7 @@ static bool all_per_user(const ir_infer_context *c)
 
 mtl_status ir_infer_rates(ir_graph *graph, base_diag *diag)
 {
-    bool users = has_users(graph);
+    bool users = ir_has_users(graph);
     for (ir_value v = 1; v < graph->value_count; v++) {
         ir_value_info *value = &graph->values[v];
         switch (value->kind) {

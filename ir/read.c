@@ -39,6 +39,16 @@ const ir_node_info *ir_producer_op(const ir_graph *graph, ir_value value, ir_op 
     return node != NULL && node->op == op ? node : NULL;
 }
 
+bool ir_has_users(const ir_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        if (ir_info(graph, graph->inputs[i])->per_user) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool ir_const_scalar(const ir_graph *graph, ir_value value, double *number)
 {
     if (!ir_is_const(graph, value) || graph->values[value].tensor->count != 1) {

@@ -2,19 +2,9 @@
 
 #include <string.h>
 
-bool passes_has_users(const ir_graph *graph)
-{
-    for (uint32_t i = 0; i < graph->input_count; i++) {
-        if (ir_info(graph, graph->inputs[i])->per_user) {
-            return true;
-        }
-    }
-    return false;
-}
-
 mtl_status passes_infer_users(ir_graph *graph, base_diag *diag)
 {
-    return passes_has_users(graph) ? ir_infer_rates(graph, diag) : MTL_OK;
+    return ir_has_users(graph) ? ir_infer_rates(graph, diag) : MTL_OK;
 }
 
 bool passes_is_users(const ir_graph *graph, ir_value value)

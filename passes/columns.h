@@ -19,10 +19,7 @@ typedef struct passes_columns {
     int64_t users, candidates; /* widths of the spans of each kind */
 } passes_columns;
 
-/* Whether the graph has inputs that are per user. */
-bool passes_has_users(const ir_graph *graph);
-
-/* In such a graph, the rates; in others nothing: no value is the users'. */
+/* The rates of a graph that has inputs per user; in others nothing: no value is the users'. */
 mtl_status passes_infer_users(ir_graph *graph, base_diag *diag);
 
 /* Whether `value` varies with candidates, but not between those of one user. */

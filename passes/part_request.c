@@ -443,7 +443,7 @@ static mtl_status visit_all(parter *p)
 
 mtl_status passes_part_request(ir_graph *graph, base_diag *diag)
 {
-    if (!passes_has_users(graph)) {
+    if (!ir_has_users(graph)) {
         return MTL_OK;
     }
     BASE_TRY(ir_infer_rates(graph, diag));

@@ -45,7 +45,7 @@ static bool read_layer(passes_rewriter *r, ir_node n, side_layer *layer)
  * of them: in a batch, the user's part would be computed for each candidate (split_request). */
 static mtl_status count_users(passes_rewriter *r, passes_columns *columns, side_layer *layer)
 {
-    if (passes_has_users(r->graph)) {
+    if (ir_has_users(r->graph)) {
         BASE_TRY(passes_find_row_columns(r, ir_node_of(r->graph, layer->node)->inputs[0], columns));
         layer->users = columns->users;
     }

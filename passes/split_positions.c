@@ -237,7 +237,7 @@ static mtl_status visit(passes_rewriter *r, passes_columns *columns, ir_node n)
 
 mtl_status passes_split_positions(ir_graph *graph, base_diag *diag)
 {
-    if (!passes_has_users(graph)) {
+    if (!ir_has_users(graph)) {
         return MTL_OK;
     }
     passes_rewriter r;

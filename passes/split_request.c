@@ -189,7 +189,7 @@ static mtl_status visit_all(splitter *s)
 
 mtl_status passes_split_request(ir_graph *graph, base_diag *diag)
 {
-    if (!passes_has_users(graph)) {
+    if (!ir_has_users(graph)) {
         return MTL_OK;
     }
     BASE_TRY(ir_infer_rates(graph, diag));

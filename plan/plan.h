@@ -89,6 +89,8 @@ static inline const plan_tensor *plan_span(const plan_view *view, const plan_ste
 {
     return step->span == 0 ? NULL : &view->tensors[(step->span & ~PLAN_SPAN_WHOLE) - 1];
 }
+/* Whether an extent grows with users: a tensor of that shape is per user. */
+bool plan_grows_with_users(const mtl_dim *dims, unsigned rank);
 /* Param `i`, and the constant of the same shape that it is until a host sets another. */
 static inline const plan_tensor *plan_param(const plan_view *view, size_t i)
 {

@@ -42,7 +42,4 @@ bool plan_candidates_lead(const mtl_dim *dims, unsigned rank);
 /* The axis that grows with rows or users, or `rank`. */
 unsigned plan_row_axis(const mtl_dim *dims, unsigned rank);
 
-/* Whether some extent grows with users. */
-bool plan_grows_with_users(const mtl_dim *dims, unsigned rank);
-
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/plan.h"
 #include "runtime/cmd.h"
 #include "runtime/cmd_score.h"
 
@@ -71,12 +72,7 @@ static const char *found_shape(const tool_array *array, char *text, size_t size)
 /* Whether the input has a row for each user. */
 static bool is_per_user(const mtl_tensor_info *info)
 {
-    for (int axis = 0; axis < info->rank; axis++) {
-        if (info->shape[axis].per_user != 0) {
-            return true;
-        }
-    }
-    return false;
+    return plan_grows_with_users(info->shape, (unsigned)info->rank);
 }
 
 /* Whether the array is what the signature says for some number of rows, or users; *count -1: for any. */

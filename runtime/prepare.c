@@ -58,12 +58,8 @@ runtime_ref runtime_ref_of(const plan_view *view, const plan_tensor *tensor)
 
 bool runtime_is_users(const runtime_context *context, const plan_tensor *tensor, runtime_ref *ref)
 {
-    const mtl_dim *dims = plan_dims(context->view, tensor);
-    bool users = false;
-    for (unsigned axis = 0; axis < tensor->rank; axis++) {
-        users |= dims[axis].per_user != 0;
-    }
-    users = users && context->number >= context->view->meta->request_step_count;
+    bool users = context->number >= context->view->meta->request_step_count &&
+                 plan_grows_with_users(plan_dims(context->view, tensor), tensor->rank);
     ref->per_row = users ? 0 : ref->per_row;
     return users;
 }

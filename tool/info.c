@@ -266,10 +266,8 @@ static bool has_users(const plan_view *view)
 {
     for (uint32_t i = 0; i < view->meta->input_count; i++) {
         const plan_tensor *input = &view->tensors[view->signature[i]];
-        for (unsigned axis = 0; axis < input->rank; axis++) {
-            if (plan_dims(view, input)[axis].per_user != 0) {
-                return true;
-            }
+        if (plan_grows_with_users(plan_dims(view, input), input->rank)) {
+            return true;
         }
     }
     return false;
